@@ -1,0 +1,3 @@
+//! `forge-gateway`: parse, run, exit code.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The harness: starts real programs and talks to them.
