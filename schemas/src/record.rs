@@ -235,7 +235,6 @@ pub struct EventRecord {
 }
 
 /// The word `decision`.
-#[expect(clippy::enum_variant_names, reason = "an enum of one word, so that no other is accepted")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DecisionKind {
@@ -348,7 +347,8 @@ pub enum Outcome {
     /// The server or the way to it failed.
     Failed,
     /// It was forwarded, and nobody knows.
-    OutcomeUnknown,
+    #[serde(rename = "outcome_unknown")]
+    Unknown,
 }
 
 /// A principal in a record.
