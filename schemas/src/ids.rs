@@ -85,3 +85,10 @@ id!(
     /// A tool server, as its table in the configuration is called.
     ServerName, "a server name", 63
 );
+
+/// The tenant of an installation that has only one.
+impl Default for Tenant {
+    fn default() -> Self {
+        Self("default".to_owned())
+    }
+}

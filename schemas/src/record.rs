@@ -84,6 +84,8 @@ pub struct DecisionRecord {
     pub log: String,
     /// MCP method.
     pub method: String,
+    /// `enforce`, or `shadow`: then the decision was recorded and did not bind.
+    pub mode: String,
     /// Who.
     pub principal: RecordPrincipal,
     /// Ids of the rules that fired, with file and line.

@@ -46,7 +46,7 @@ fn samples() -> Vec<record::Record> {
         "effect": "allow", "evaluation": "ev_1",
         "findings": [{"confidence": "confirmed", "count": 1, "entity": "E", "kind": "pii", "rule": "r"}],
         "forwarded": crate::digest::Digest::of(b"f"), "input": crate::digest::Digest::of(b"i"), "log": "l",
-        "method": "tools/call", "principal": {"id": "alice", "issuer": "i", "kind": "user"},
+        "method": "tools/call", "mode": "enforce", "principal": {"id": "alice", "issuer": "i", "kind": "user"},
         "reasons": [{"file": "a.rego", "id": "x", "layer": "org", "line": 3}],
         "received": crate::digest::Digest::of(b"r"), "refusal": "policy.denied", "revision": "r@1",
         "rules": crate::digest::Digest::of(b"u"), "seq": 4, "server": "s", "session": "ses_1",
