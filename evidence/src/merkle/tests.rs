@@ -1,5 +1,7 @@
 //! Published vectors, and every small tree against the definition written down naively.
 
+#![expect(clippy::as_conversions, clippy::arithmetic_side_effects, reason = "small numbers")]
+
 use forge_schemas::digest::{hex, unhex};
 
 use super::*;

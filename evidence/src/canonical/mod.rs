@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// Deepest nesting that is read.
@@ -32,6 +33,9 @@ pub enum CanonicalError {
     /// Canonical form was expected, and this is not it.
     #[error("the document is not in its RFC 8785 form")]
     NotCanonical,
+    /// A leaf has something that leaves do not have.
+    #[error("a leaf has integers and ASCII member names only")]
+    NotLeaf,
 }
 
 /// The RFC 8785 form of a JSON document.
@@ -52,6 +56,27 @@ pub fn canonicalize(json: &[u8]) -> Result<Vec<u8>, CanonicalError> {
 /// As [`canonicalize`], and [`CanonicalError::NotCanonical`] if the bytes differ from it.
 pub fn check(json: &[u8]) -> Result<(), CanonicalError> {
     if canonicalize(json)? == json { Ok(()) } else { Err(CanonicalError::NotCanonical) }
+}
+
+/// Checks that a leaf is canonical, has no number but integers, and only ASCII member names.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_leaf(json: &[u8]) -> Result<(), CanonicalError> {
+    check(json)?;
+    let value: Value = serde_json::from_slice(json).map_err(CanonicalError::Json)?;
+    if is_leaf_value(&value) { Ok(()) } else { Err(CanonicalError::NotLeaf) }
+}
+
+fn is_leaf_value(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => !number.is_f64(),
+        Value::Array(items) => items.iter().all(is_leaf_value),
+        Value::Object(members) => {
+            members.iter().all(|(name, value)| name.is_ascii() && is_leaf_value(value))
+        }
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 fn write_value(text: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), CanonicalError> {

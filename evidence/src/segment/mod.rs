@@ -135,7 +135,7 @@ pub struct Anchor {
 impl Anchor {
     /// The written form: size (64 bits little-endian), root, CRC-32 of both.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; ANCHOR_BYTES] {
+    pub fn to_bytes(self) -> [u8; ANCHOR_BYTES] {
         let mut out = [0; ANCHOR_BYTES];
         let size = self.size.to_le_bytes();
         let crc = Self::checksum(&size, self.root.as_bytes()).to_le_bytes();
