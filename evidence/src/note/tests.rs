@@ -1,7 +1,5 @@
 //! Notes: round trips, a published vector, forgeries.
 
-#![expect(clippy::arithmetic_side_effects, reason = "small numbers")]
-
 use super::*;
 use crate::testing::TestSigner;
 

@@ -1,7 +1,8 @@
 //! The journal on a real disk: what is acknowledged is there, restarts close what was open, damage
 //! is refused, limits refuse only what exceeds them.
 
-#![expect(clippy::arithmetic_side_effects, clippy::as_conversions, reason = "small numbers")]
+#![expect(clippy::as_conversions, reason = "small numbers")]
+#![expect(clippy::wildcard_enum_match_arm, reason = "what is not expected fails the test")]
 
 use std::fs;
 

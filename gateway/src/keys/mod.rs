@@ -92,13 +92,15 @@ impl LocalKeys {
     /// Signs checkpoints (Ed25519).
     #[must_use]
     pub fn checkpoint(&self) -> Arc<dyn Signer> {
-        Arc::clone(&self.checkpoint) as Arc<dyn Signer>
+        let signer: Arc<LocalSigner> = Arc::clone(&self.checkpoint);
+        signer
     }
 
     /// Signs packs (P-256).
     #[must_use]
     pub fn pack(&self) -> Arc<dyn Signer> {
-        Arc::clone(&self.pack) as Arc<dyn Signer>
+        let signer: Arc<LocalSigner> = Arc::clone(&self.pack);
+        signer
     }
 
     /// The secret that other keys are derived from.
