@@ -1,5 +1,7 @@
 //! What comes back from a tool server.
 
+use std::time::Duration;
+
 use ::http::HeaderMap;
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -139,6 +141,14 @@ impl Source {
         }
     }
 }
+
+/// The moment so much later than now; for ever is a year.
+pub(super) fn after(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait.min(YEAR)).unwrap_or(now)
+}
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Waits for a moment, or for ever.
 pub(super) async fn expiry(deadline: Option<Instant>) {

@@ -38,10 +38,8 @@ pub fn exec_child_main(args: impl IntoIterator<Item = OsString>) -> u8 {
         return failed("the gateway is gone", NOT_STARTED);
     }
     let error = Command::new(program).args(args).exec();
-    let code = match error.kind() {
-        std::io::ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_EXECUTABLE,
-    };
+    let missing = error.kind() == std::io::ErrorKind::NotFound;
+    let code = if missing { NOT_FOUND } else { NOT_EXECUTABLE };
     failed(&format!("the command cannot be executed: {error}"), code)
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::body::after;
 use super::error::UpstreamError;
 use super::health::Circuit;
 use super::settings::Limits;
@@ -126,7 +127,7 @@ impl Attempt<'_> {
         breaker.probing = breaker.probing && !self.probe;
         breaker.failures = breaker.failures.saturating_add(1);
         if let Some(beyond) = breaker.failures.checked_sub(limits.circuit_failures) {
-            breaker.until = Some(Instant::now() + doubled(limits.circuit_wait, beyond, WAIT_MAX));
+            breaker.until = Some(after(doubled(limits.circuit_wait, beyond, WAIT_MAX)));
         }
     }
 }

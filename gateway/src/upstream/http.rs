@@ -242,7 +242,8 @@ pub(super) struct HttpEvents {
     limit: usize,
     counters: Arc<Counters>,
     farewell: Option<Farewell>,
-    tasks: TaskTracker,
+    /// Where the rest is read; taken once, since a task that is dropped at shutdown drops this too.
+    tasks: Option<TaskTracker>,
 }
 
 impl HttpEvents {
@@ -258,7 +259,7 @@ impl HttpEvents {
             limit,
             counters: Arc::clone(&server.counters),
             farewell: server.farewell(out),
-            tasks: server.tasks.clone(),
+            tasks: Some(server.tasks.clone()),
         }
     }
 
@@ -336,14 +337,16 @@ impl HttpEvents {
 
 impl Drop for HttpEvents {
     fn drop(&mut self) {
-        let Some(response) = self.response.take() else { return };
+        let (Some(response), Some(tasks)) = (self.response.take(), self.tasks.take()) else {
+            return;
+        };
         if !self.answered {
             if let Some(farewell) = self.farewell.take() {
-                farewell.send(&self.tasks);
+                farewell.send(&tasks);
             }
             return;
         }
-        if self.tasks.is_closed() || Handle::try_current().is_err() {
+        if tasks.is_closed() || Handle::try_current().is_err() {
             return;
         }
         let rest = Self {
@@ -356,9 +359,9 @@ impl Drop for HttpEvents {
             limit: self.limit,
             counters: Arc::clone(&self.counters),
             farewell: None,
-            tasks: self.tasks.clone(),
+            tasks: None,
         };
-        self.tasks.spawn(rest.linger());
+        tasks.spawn(rest.linger());
     }
 }
 

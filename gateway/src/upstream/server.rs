@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use forge_schemas::ids::ServerName;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::body::{Body, Incoming};
+use super::body::{Body, Incoming, after};
 use super::catalog::{self, Catalog};
 use super::error::UpstreamError;
 use super::gate::Gate;
@@ -137,7 +136,7 @@ impl Upstream {
     /// # Errors
     /// If there is no valid reply; [`UpstreamError::sent`] says whether the tool may have run.
     pub async fn send(&self, out: Outgoing) -> Result<Incoming, UpstreamError> {
-        let deadline = Instant::now() + out.deadline;
+        let deadline = after(out.deadline);
         let permit = match &out.kind {
             _ if out.is_endless() => Some(self.gate.stream()?),
             MessageKind::Request { .. } => Some(tokio::select! {

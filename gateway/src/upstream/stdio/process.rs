@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use super::lines::{Line, Lines};
 use super::routes::Routes;
-use crate::upstream::body::expiry;
+use crate::upstream::body::{after, expiry};
 use crate::upstream::health::Counters;
 use crate::upstream::settings::{Common, Limits, StdioSettings};
 
@@ -218,8 +218,8 @@ impl Shared {
 
     fn idle_at(&self) -> Instant {
         let used = *self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        let from = if self.routes().is_busy() { Instant::now() } else { used };
-        from + self.idle
+        let unused = if self.routes().is_busy() { Duration::ZERO } else { used.elapsed() };
+        after(self.idle.saturating_sub(unused))
     }
 
     fn grace(&self) -> Duration {
@@ -381,12 +381,12 @@ impl Keeper {
 
     /// Closed stdin, then SIGTERM, then (by the caller) SIGKILL.
     async fn end(&self) {
-        let grace = self.shared.grace();
-        if self.group.exited().await_for(grace / 2).await {
+        let half = self.shared.grace().checked_div(2).unwrap_or_default();
+        if self.group.exited().await_for(half).await {
             return;
         }
         self.group.signal(Signal::TERM);
-        self.group.exited().await_for(grace / 2).await;
+        self.group.exited().await_for(half).await;
     }
 }
 

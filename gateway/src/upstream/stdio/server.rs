@@ -14,7 +14,7 @@ use super::child::{request, unrelated, write};
 use super::process::{Child, End, Spawner, Surroundings};
 use super::routes::{Routes, one_line};
 use crate::ids;
-use crate::upstream::body::{Body, Events, Incoming, expiry};
+use crate::upstream::body::{Body, Events, Incoming, after, expiry};
 use crate::upstream::error::UpstreamError;
 use crate::upstream::gate::{Attempt, doubled};
 use crate::upstream::health::Counters;
@@ -404,12 +404,11 @@ impl StdioServer {
             cancel: cancel.clone(),
         };
         let id = Bytes::from_static(b"0");
-        let answer = match request(child, &probe, &id, Instant::now() + time).await {
+        let answer = match request(child, &probe, &id, after(time)).await {
             Ok(body) => last(body).await,
             Err(error) => Err(error),
         };
-        let legacy =
-            |believed| Verdict { era: Era::Legacy, until: Some(Instant::now() + believed) };
+        let legacy = |believed| Verdict { era: Era::Legacy, until: Some(after(believed)) };
         match answer {
             Ok(message) if is_modern(&message) => Ok(Verdict { era: Era::Modern, until: None }),
             Ok(_) => Ok(legacy(LEGACY_BELIEVED)),
@@ -428,13 +427,12 @@ impl StdioServer {
 impl CrashList {
     /// Remembers crashes, so that a program that dies at once is not started in a loop.
     fn note(&mut self, principal: String, end: End) {
-        let now = Instant::now();
-        self.0.retain(|_, crashes| now < crashes.until + LIVED);
+        self.0.retain(|_, crashes| crashes.until.elapsed() < LIVED);
         if end.asked || end.lived >= LIVED {
             self.0.remove(&principal);
         } else {
             let before = self.0.get(&principal).map_or(0, |crashes| crashes.count);
-            let until = now + doubled(PAUSE, before, PAUSE_MAX);
+            let until = after(doubled(PAUSE, before, PAUSE_MAX));
             self.0.insert(principal, Crashes { count: before.saturating_add(1), until });
         }
     }
@@ -450,7 +448,7 @@ fn judge<T>(attempt: Attempt<'_>, outcome: Result<T, UpstreamError>) -> Result<T
     match &outcome {
         Ok(_) => attempt.reached(),
         Err(UpstreamError::Start(_) | UpstreamError::Gone | UpstreamError::Lost) => {
-            attempt.failed()
+            attempt.failed();
         }
         Err(_) => {}
     }

@@ -52,7 +52,7 @@ impl Bench {
         let session = incoming.session.unwrap();
         let ready = Outgoing {
             session: Some(session.clone()),
-            ..note("notifications/initialized", json!({}))
+            ..note("notifications/initialized", &json!({}))
         };
         assert_eq!(self.send(legacy(ready)).await.unwrap().status, 202);
         session
@@ -94,12 +94,12 @@ fn ask(id: &Value, method: &str, params: &Value) -> Outgoing {
     outgoing(MessageKind::Request { id: id.to_string().into() }, method, &body)
 }
 
-fn note(method: &str, params: Value) -> Outgoing {
+fn note(method: &str, params: &Value) -> Outgoing {
     let body = json!({"jsonrpc": "2.0", "method": method, "params": params});
     outgoing(MessageKind::Notification, method, &body)
 }
 
-fn tool(id: &Value, name: &str, arguments: Value) -> Outgoing {
+fn tool(id: &Value, name: &str, arguments: &Value) -> Outgoing {
     ask(
         id,
         "tools/call",
