@@ -28,7 +28,8 @@ use crate::approval::model::{Approval, ApprovalFilter, Parcel, Vote};
 use crate::approval::state::State;
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+pub(crate) mod tests;
 
 /// What every verb gives.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
