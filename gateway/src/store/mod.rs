@@ -192,6 +192,8 @@ pub struct CallRow {
     pub evaluation: String,
     /// Policy revision.
     pub revision: String,
+    /// `enforce`, or `shadow`: then the decision did not bind.
+    pub mode: String,
     /// What policy came to.
     pub effect: Option<Effect>,
     /// Why it was refused: the outcome's reason, else the decision's.

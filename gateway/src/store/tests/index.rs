@@ -34,7 +34,7 @@ fn decided(tenant: &str, seq: u64, call: &str, effect: &str) -> Record {
         "config": digest, "definition": null, "effect": effect, "evaluation": "ev_1",
         "findings": [{"confidence": "confirmed", "count": 2, "entity": "E", "kind": "pii", "rule": "r"},
                      {"confidence": "confirmed", "count": 1, "entity": "F", "kind": "pii", "rule": "s"}],
-        "forwarded": null, "input": digest, "log": "l", "method": "tools/call",
+        "forwarded": null, "input": digest, "log": "l", "method": "tools/call", "mode": "enforce",
         "principal": {"id": format!("user-{}", seq % 2), "issuer": "https://idp", "kind": "user"},
         "reasons": [{"file": "a.rego", "id": "x", "layer": "org", "line": 3}],
         "received": digest, "refusal": refusal, "revision": "r@1", "rules": digest, "seq": seq,
@@ -80,6 +80,7 @@ async fn a_call_is_its_decision_and_its_outcome_in_either_order(world: World) {
     assert_eq!(one.session.as_ref().unwrap().as_str(), "ses_1");
     assert_eq!(one.timings.unwrap().upstream_us, 3);
     assert_eq!((one.reasons[0].id.as_str(), one.reasons[0].line), ("x", 3));
+    assert_eq!(one.mode, "enforce");
     assert_eq!((one.agent.as_str(), one.client.as_str()), ("claude", "Claude"));
     let two = world.store.call(&tenant(), &second).await.unwrap().unwrap();
     assert_eq!((two.at, two.decision_seq, two.outcome_seq), (1002, Some(2), Some(3)));
