@@ -93,12 +93,11 @@ pub(crate) fn check(files: &Files, problems: &mut Problems) {
     if files.get("bagit.txt").map(Vec::as_slice) != Some(pack::BAGIT.as_bytes()) {
         bad("bagit.txt", "The bag's declaration is missing or another.");
     }
-    let is_payload = |path: &str| path.starts_with("data/");
-    let is_tag =
-        |path: &str| !is_payload(path) && path != pack::TAG_MANIFEST && path != pack::SIGNATURE;
-    for (name, belongs) in
-        [(pack::MANIFEST, &is_payload as &dyn Fn(&str) -> bool), (pack::TAG_MANIFEST, &is_tag)]
-    {
+    for (name, payload) in [(pack::MANIFEST, true), (pack::TAG_MANIFEST, false)] {
+        let belongs = |path: &str| match path {
+            pack::TAG_MANIFEST | pack::SIGNATURE => false,
+            path => path.starts_with("data/") == payload,
+        };
         let Some(listed) = files.get(name).and_then(|bytes| lines(bytes)) else {
             bad(name, "The manifest is missing or cannot be read.");
             continue;
