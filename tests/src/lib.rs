@@ -7,7 +7,15 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::needless_pass_by_value,
     reason = "a harness: what goes wrong here is a failed test"
 )]
 
+pub mod client;
 pub mod fixture;
+pub mod gateway;
+pub mod http;
+pub mod issuer;
+pub mod process;
+pub mod toy;
