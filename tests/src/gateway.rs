@@ -214,6 +214,42 @@ impl Gateway {
         send(method, &url, &headers, body.map(Value::to_string).unwrap_or_default()).await
     }
 
+    /// Approvals that wait for a person, as the admin API lists them.
+    ///
+    /// # Errors
+    /// If the API refuses.
+    pub async fn pending(&self, token: &str) -> anyhow::Result<Vec<Value>> {
+        let answer = self.api(Method::GET, "/approvals?state=pending", token, None).await?;
+        ensure!(answer.status == 200, "approvals: {} {}", answer.status, answer.text());
+        let body = answer.json()?;
+        let list = body.as_array().or_else(|| body["approvals"].as_array());
+        let list = list.or_else(|| body["items"].as_array());
+        Ok(list.cloned().unwrap_or_default())
+    }
+
+    /// The one approval that waits, as soon as there is one.
+    ///
+    /// # Errors
+    /// If there is none in time.
+    pub async fn one_pending(&self, token: &str) -> anyhow::Result<Value> {
+        eventually("an approval request", || async { Ok(self.pending(token).await?.pop()) }).await
+    }
+
+    /// Decides an approval: `verdict` is `approve` or `deny`, bound to the digest shown.
+    ///
+    /// # Errors
+    /// If the connection fails.
+    pub async fn decide(
+        &self,
+        approval: &Value,
+        verdict: &str,
+        token: &str,
+    ) -> anyhow::Result<Answer> {
+        let id = approval["id"].as_str().context("an approval has an id")?;
+        let body = serde_json::json!({"expect": approval["digest"], "reason": "a test"});
+        self.api(Method::POST, &format!("/approvals/{id}/{verdict}"), token, Some(&body)).await
+    }
+
     /// A request to the admin listener without credentials: health and metrics.
     ///
     /// # Errors

@@ -44,7 +44,7 @@ pub const CARD: &str = "4111 1111 1111 1111";
 /// An address of a domain that cannot exist.
 pub const EMAIL: &str = "jane.doe@customers.example";
 
-const TOOLS: [(&str, &str); 14] = [
+const TOOLS: [(&str, &str); 15] = [
     ("echo", "Returns the text it was given."),
     ("append", "Appends the text to the ledger."),
     ("append_held", "Appends the text to the ledger; tests demand an approval for it."),
@@ -58,6 +58,7 @@ const TOOLS: [(&str, &str); 14] = [
     ("flood", "Returns as many bytes as text says."),
     ("hang", "Never answers."),
     ("shape", "Answers with JSON that is not a JSON-RPC message."),
+    ("headers", "Returns the headers that arrived (HTTP only)."),
     ("count", "Returns how many lines the ledger has."),
 ];
 
@@ -236,17 +237,34 @@ fn response(status: u16, kind: &str, body: Body) -> Response {
     Response::builder().status(status).header("content-type", kind).body(body).expect("a response")
 }
 
+/// The tool `headers`: `echo` with the names and values of the request's headers as its text.
+fn told_headers(message: &Value, headers: &http::HeaderMap) -> Value {
+    let lines: Vec<String> = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?")))
+        .collect();
+    let mut echo = message.clone();
+    echo["params"]["name"] = json!("echo");
+    echo["params"]["arguments"] = json!({"text": lines.join("\n")});
+    echo
+}
+
 async fn post(State(toy): State<Arc<Toy>>, request: axum::extract::Request) -> Response {
     if request.method() != http::Method::POST {
         return response(405, "text/plain", Body::empty());
     }
+    let headers = request.headers().clone();
     let Ok(body) = axum::body::to_bytes(request.into_body(), 64 << 20).await else {
         return response(413, "text/plain", Body::empty());
     };
     let Ok(message) = serde_json::from_slice::<Value>(&body) else {
         return response(400, "text/plain", Body::empty());
     };
-    let acts = toy.answer(&message);
+    let acts = if message["params"]["name"] == "headers" {
+        toy.answer(&told_headers(&message, &headers))
+    } else {
+        toy.answer(&message)
+    };
     let mut wait = Duration::ZERO;
     let mut said = Vec::new();
     for act in acts {
