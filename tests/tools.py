@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,12 +120,13 @@ def binary(name):
 
 
 class Gateway(Process):
-    """The real gateway with `config` (TOML) in a folder of its own."""
+    """The real gateway with `config` (TOML) and the tests' policies in a folder of its own."""
 
-    def __init__(self, config, log, env=None):
+    def __init__(self, config, log, env=None, policies=HERE / "policies"):
         self.folder = tempfile.TemporaryDirectory(prefix="forge-")
         self.config = pathlib.Path(self.folder.name) / "forge.toml"
         self.config.write_text(config)
+        shutil.copytree(policies, self.config.parent / "policies")
         self.program = binary("forge-gateway")
         super().__init__([self.program, "serve", "--config", self.config], log, env,
                          cwd=self.folder.name)

@@ -33,6 +33,7 @@ admin = "127.0.0.1:0"
 
 [auth]
 mode = "fixed"
+fixed = {{ subject = "suite", roles = ["developer"] }}
 
 [policy]
 bundle = "policies/"
@@ -150,7 +151,7 @@ def main():
         targets = dict(pair.split("=", 1) for pair in options.url)
         if not targets and not options.direct_only:
             config = CONFIG.format(url=direct_url, fixture=tools.binary("fixture"))
-            gateway = tools.Gateway(config, OUT / "gateway.log", {"FORGE_TEST_PROFILE": "1"})
+            gateway = tools.Gateway(config, OUT / "gateway.log")
             base = gateway.mcp.rstrip("/")
             targets = {"http": f"{base}/fixture", "stdio": f"{base}/child"}
         if options.direct_only:

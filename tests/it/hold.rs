@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use forge_tests::gateway::{Gateway, POLICY, Setup, eventually};
+use forge_tests::gateway::{Gateway, Setup, eventually};
 use forge_tests::process::Folder;
 use serde_json::json;
 
@@ -117,8 +117,8 @@ async fn nobody_approves_the_own_call_or_another_digest_or_without_the_role() {
 #[tokio::test]
 async fn time_runs_out_into_a_refusal() {
     let folder = Folder::new("ledger").unwrap();
-    let mut setup = Setup::default().with_toy(&folder.join("ledger")).unwrap();
-    setup.policy[0].1 = POLICY.replace("\"ttl_s\": 120", "\"ttl_s\": 1");
+    let setup = Setup::default().with_toy(&folder.join("ledger")).unwrap();
+    let setup = setup.with_rule("\"ttl_s\": 120", "\"ttl_s\": 1");
     let gateway = Gateway::start(&setup).await.unwrap();
     let alice = gateway.token("alice", &["developer"]).await.unwrap();
     let client = gateway.modern("toy", &alice);

@@ -2,11 +2,17 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
+    clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
     clippy::string_slice,
     reason = "what goes wrong here is a failed test"
 )]
 
+mod bad_client;
+mod bad_upstream;
+mod crash;
 mod hold;
 mod house;
 mod line;
+mod start;

@@ -12,8 +12,13 @@ use crate::client::{Legacy, Modern};
 use crate::http::{Answer, send};
 use crate::process::{Folder, Output, PATIENCE, Process, program, run};
 
-/// Rules for the toy server: enough to be allowed, refused by an argument, and held.
-pub const POLICY: &str = include_str!("policy.rego");
+/// The bundle of the tests, by file name: calls that are allowed, refused by an argument, and held.
+pub const POLICY: [(&str, &str); 4] = [
+    ("admin.rego", include_str!("../policies/admin.rego")),
+    ("approve.rego", include_str!("../policies/approve.rego")),
+    ("list.rego", include_str!("../policies/list.rego")),
+    ("request.rego", include_str!("../policies/request.rego")),
+];
 
 /// What a gateway is started with.
 #[derive(Clone, Debug)]
@@ -32,7 +37,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             auth: "mode = \"local\"".to_owned(),
-            policy: vec![("gateway.rego".to_owned(), POLICY.to_owned())],
+            policy: POLICY.map(|(name, text)| (name.to_owned(), text.to_owned())).to_vec(),
             rest: String::new(),
             evidence: String::new(),
         }
@@ -51,6 +56,15 @@ impl Setup {
         );
         self.rest.push_str(&line);
         Ok(self)
+    }
+
+    /// With `from` replaced by `to` in the policy.
+    #[must_use]
+    pub fn with_rule(mut self, from: &str, to: &str) -> Self {
+        for (_, text) in &mut self.policy {
+            *text = text.replace(from, to);
+        }
+        self
     }
 
     /// With a server over HTTP.
@@ -121,6 +135,25 @@ impl Gateway {
     pub async fn start_in(folder: Folder) -> anyhow::Result<Self> {
         let program = program("forge-gateway")?;
         let process = Self::launch(&program, &folder).await?;
+        Ok(Self { folder, process, program })
+    }
+
+    /// Starts it under a limit on the size of files (as a full disk, for which one need not be
+    /// root).
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn start_limited(setup: &Setup, file_bytes_max: u64) -> anyhow::Result<Self> {
+        let folder = Self::prepare(setup)?;
+        let program = program("forge-gateway")?;
+        // SIGXFSZ ignored (trap ''), so that a write over the limit is an error and not the end.
+        let script = format!(
+            "trap '' XFSZ; ulimit -f {}; exec \"$0\" serve --config forge.toml",
+            file_bytes_max / 1024
+        );
+        let mut command = Command::new("bash");
+        command.arg("-c").arg(script).arg(&program).current_dir(folder.path());
+        let process = Process::start(command, &folder.join("stderr.log")).await?;
         Ok(Self { folder, process, program })
     }
 
