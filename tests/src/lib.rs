@@ -12,6 +12,7 @@
     reason = "a harness: what goes wrong here is a failed test"
 )]
 
+pub mod bench;
 pub mod client;
 pub mod fixture;
 pub mod gateway;

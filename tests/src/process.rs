@@ -30,6 +30,16 @@ impl Folder {
         Ok(Self(path))
     }
 
+    /// A new empty folder in memory, where a sync costs nothing.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn in_memory(name: &str) -> anyhow::Result<Self> {
+        let path = Path::new("/dev/shm").join(format!("forge-{name}-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
