@@ -9,6 +9,7 @@
     reason = "what goes wrong here is a failed test"
 )]
 
+mod auth;
 mod bad_client;
 mod bad_upstream;
 mod crash;

@@ -325,12 +325,25 @@ impl Gateway {
         Ok(found)
     }
 
-    /// All records of the evidence log, as JSON.
+    /// All records of the local tenant's log, as JSON.
     ///
     /// # Errors
     /// If the command fails.
     pub async fn records(&self) -> anyhow::Result<Vec<Value>> {
-        let output = self.command(&["evidence", "query", "--json"]).await?;
+        self.query(&[]).await
+    }
+
+    /// All records of one tenant's log, as JSON.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub async fn records_of(&self, tenant: &str) -> anyhow::Result<Vec<Value>> {
+        self.query(&["--tenant", tenant]).await
+    }
+
+    async fn query(&self, more: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let words = [&["evidence", "query", "--json"], more].concat();
+        let output = self.command(&words).await?;
         ensure!(output.code == 0, "evidence query: {}", output.stderr);
         let lines = output.stdout.lines().filter(|line| line.starts_with('{'));
         lines.map(|line| serde_json::from_str(line).context("a record is not JSON")).collect()

