@@ -1,1 +1,3 @@
-//! (to be written)
+//! What limits calls from outside policy: counters now; kill switch, budgets and rates later.
+
+pub mod counters;
