@@ -11,13 +11,15 @@ use forge_schemas::ids::{ServerName, Tenant};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::approval::Approvals;
+use crate::approval::service::Approvals;
 use crate::auth::Authenticator;
+use crate::auth::challenge::Resource;
+use crate::call::commitment::CommitmentKey;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::counters::Counters;
 use crate::journal::Journal;
-use crate::keys::{CommitmentKey, SealingKey};
+use crate::keys::SealingKey;
 use crate::mcp::catalog::ServerCatalog;
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -45,7 +47,7 @@ pub struct Gateway {
     /// What decides.
     pub snapshot: ArcSwap<Snapshot>,
     /// Evidence.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// Approvals, index.
     pub store: Arc<dyn Store>,
     /// Held calls.
@@ -56,6 +58,8 @@ pub struct Gateway {
     pub catalogs: BTreeMap<ServerName, ServerCatalog>,
     /// Who is who.
     pub auth: Authenticator,
+    /// This gateway as an OAuth protected resource.
+    pub resource: Resource,
     /// Seals session ids and request states.
     pub sealing: SealingKey,
     /// Commits to policy inputs.

@@ -16,8 +16,9 @@ use crate::state::Gateway;
 use crate::upstream::{self, Body, Incoming, MessageKind, Outgoing, SseEvent, UpstreamError};
 
 use super::hold::Released;
+use super::input::principal_key;
 use super::record::Trail;
-use super::{Sink, Stop, inspect};
+use super::{Sink, Stop, inspect, keep_alive};
 
 /// What came back: the answer, or the good end of something that has none.
 #[derive(Debug)]
@@ -75,7 +76,12 @@ impl Response {
 ///
 /// # Errors
 /// Says whether anything had left, and so whether the outcome is known.
-pub async fn run(gateway: &Gateway, released: Released, sink: &Sink, trail: &mut Trail) -> Result<Response, Stop> {
+pub async fn run(
+    gateway: &Gateway,
+    released: Released,
+    sink: &Sink,
+    trail: &mut Trail,
+) -> Result<Response, Stop> {
     let (call, forward, approval) = released.into_parts();
     let admission = call.admission();
     let server = gateway
@@ -95,7 +101,9 @@ pub async fn run(gateway: &Gateway, released: Released, sink: &Sink, trail: &mut
     };
     let received = receive(&call, incoming, sink, trail).await;
     trail.upstream_took(since);
-    let unknown = received.as_ref().is_err_and(|stop| stop.outcome == forge_schemas::record::Outcome::Unknown);
+    let unknown = received
+        .as_ref()
+        .is_err_and(|stop| stop.outcome == forge_schemas::record::Outcome::Unknown);
     finish_approval(gateway, approval.as_ref(), unknown).await;
     let Received { message, status, headers, event, session } = received?;
     if let Some(message) = &message {
@@ -107,8 +115,11 @@ pub async fn run(gateway: &Gateway, released: Released, sink: &Sink, trail: &mut
 /// Closes the approval that was claimed for this execution.
 async fn finish_approval(gateway: &Gateway, approval: Option<&ApprovalId>, unknown: bool) {
     let Some(id) = approval else { return };
-    let finished =
-        if unknown { crate::approval::Finished::Unknown } else { crate::approval::Finished::Done };
+    let finished = if unknown {
+        crate::approval::model::Finished::Unknown
+    } else {
+        crate::approval::model::Finished::Done
+    };
     if let Err(fault) = gateway.approvals.finish(id, finished).await {
         // The evidence has the outcome; the next start's recovery marks the row.
         tracing::warn!(approval.id = %id, error = %fault, "an executed approval could not be closed");
@@ -118,13 +129,10 @@ async fn finish_approval(gateway: &Gateway, approval: Option<&ApprovalId>, unkno
 fn outgoing(call: &Call, forward: &Message) -> Outgoing {
     let admission = call.admission();
     let limits = &admission.snapshot.config.limits;
-    let kind = match (admission.verb, forward.kind()) {
-        (Verb::Post, Kind::Request) => {
-            Some(MessageKind::Request { id: forward.id().cloned().unwrap_or_default() })
-        }
-        (Verb::Post, Kind::Notification) => Some(MessageKind::Notification),
-        (Verb::Post, Kind::Response) => Some(MessageKind::Response),
-        (Verb::Get | Verb::Delete, _) => None,
+    let kind = match forward.kind() {
+        Kind::Request => MessageKind::Request { id: forward.id().cloned().unwrap_or_default() },
+        Kind::Notification => MessageKind::Notification,
+        Kind::Response => MessageKind::Response,
     };
     let endless = admission.verb == Verb::Get || call.method() == "subscriptions/listen";
     Outgoing {
@@ -138,11 +146,19 @@ fn outgoing(call: &Call, forward: &Message) -> Outgoing {
             Era::Modern => upstream::Era::Modern,
         },
         kind,
-        method: if admission.verb == Verb::Post { forward.method().to_owned() } else { String::new() },
+        method: if admission.verb == Verb::Post {
+            forward.method().to_owned()
+        } else {
+            String::new()
+        },
         body: if admission.verb == Verb::Post { forward.body().clone() } else { Bytes::new() },
         headers: forward_headers(call, forward),
-        session: admission.session.as_ref().map(|session| session.upstream.clone()).filter(|id| !id.is_empty()),
-        principal: admission.principal.key(),
+        session: admission
+            .session
+            .as_ref()
+            .map(|session| session.upstream.clone())
+            .filter(|id| !id.is_empty()),
+        principal: principal_key(&admission.principal),
         deadline: if endless { ENDLESS } else { Duration::from_millis(limits.call_ms) },
         cancel: admission.cancel.clone(),
     }
@@ -169,11 +185,18 @@ struct Received {
     session: Option<String>,
 }
 
-async fn receive(call: &Call, incoming: Incoming, sink: &Sink, trail: &mut Trail) -> Result<Received, Stop> {
+async fn receive(
+    call: &Call,
+    incoming: Incoming,
+    sink: &Sink,
+    trail: &mut Trail,
+) -> Result<Received, Stop> {
     let Incoming { status, headers, session, body } = incoming;
     let request = call.message().kind() == Kind::Request && call.admission().verb == Verb::Post;
     let (message, event) = match body {
-        Body::Empty if request && status < 400 => return Err(Stop::unknown(RefusalCode::UpstreamInvalid)),
+        Body::Empty if request && status < 400 => {
+            return Err(Stop::unknown(RefusalCode::UpstreamInvalid));
+        }
         Body::Empty => (None, None),
         Body::Json(bytes) => (Some(parsed(call, bytes, status)?), None),
         Body::Events(events) => match listen(call, events, sink, trail).await? {
@@ -196,7 +219,7 @@ async fn listen(
     trail: &mut Trail,
 ) -> Result<Option<(Message, SseEvent)>, Stop> {
     if call.admission().verb == Verb::Get {
-        sink.send(SseEvent::keep_alive()).await;
+        sink.send(keep_alive()).await;
     }
     drain(call, events, sink, trail).await
 }
@@ -210,7 +233,9 @@ async fn drain(
 ) -> Result<Option<(Message, SseEvent)>, Stop> {
     let admission = call.admission();
     let is_answer = |message: &Message| {
-        admission.verb == Verb::Post && message.kind() == Kind::Response && message.id() == call.message().id()
+        admission.verb == Verb::Post
+            && message.kind() == Kind::Response
+            && message.id() == call.message().id()
     };
     loop {
         let next = tokio::select! {
@@ -228,7 +253,8 @@ async fn drain(
                 return Ok(Some((message, event)));
             }
         }
-        if let Some(examined) = inspect::event(Arc::clone(&admission.snapshot), event, trail).await {
+        if let Some(examined) = inspect::event(Arc::clone(&admission.snapshot), event, trail).await
+        {
             trail.passed();
             sink.send(examined).await;
         } else {
@@ -253,7 +279,10 @@ fn rejected(call: &Call, status: u16) -> Stop {
         404 if legacy_session => RefusalCode::ProtocolSession,
         _ => RefusalCode::UpstreamInvalid,
     };
-    Stop { status: Some(status), ..Stop::failed(code).note(format!("The tool server answered with HTTP status {status}.")) }
+    Stop {
+        status: Some(status),
+        ..Stop::failed(code).note(format!("The tool server answered with HTTP status {status}."))
+    }
 }
 
 fn stopped(call: &Call, fault: &UpstreamError) -> Stop {

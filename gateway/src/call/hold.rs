@@ -16,7 +16,9 @@ use serde_json::json;
 use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
-use crate::approval::{Approval, ApprovalError, Claim, NewApproval, State};
+use crate::approval::error::ApprovalError;
+use crate::approval::model::{Approval, Facts, NewApproval, Parcel};
+use crate::approval::state::State;
 use crate::auth::Principal;
 use crate::mcp::catalog::Call;
 use crate::mcp::envelope::Message;
@@ -25,7 +27,7 @@ use crate::mcp::refusal::{Addressee, message};
 use crate::state::Gateway;
 use crate::upstream::SseEvent;
 
-use super::record::{Recorded, Trail};
+use super::record::{Recorded, Trail, record_principal};
 use super::{Sink, Stop, decide, input};
 
 /// A call that may be sent: allowed, or approved and claimed.
@@ -60,7 +62,12 @@ pub struct HoldState {
 ///
 /// # Errors
 /// Refused, expired, cancelled, or still pending when the client's patience ends.
-pub async fn run(gateway: &Gateway, recorded: Recorded, sink: &Sink, trail: &mut Trail) -> Result<Released, Stop> {
+pub async fn run(
+    gateway: &Gateway,
+    recorded: Recorded,
+    sink: &Sink,
+    trail: &mut Trail,
+) -> Result<Released, Stop> {
     let (call, findings, forward, decision) = recorded.into_parts();
     let shadow = call.admission().snapshot.config.policy.mode == crate::config::PolicyMode::Shadow;
     let terms = match (decision.effect, &decision.approval) {
@@ -73,25 +80,37 @@ pub async fn run(gateway: &Gateway, recorded: Recorded, sink: &Sink, trail: &mut
     };
     let since = Instant::now();
     let wanted = wanted(&call, &forward, &decision, terms);
-    let requested = gateway.approvals.request(wanted, &gateway.journal).await.map_err(|fault| failed(&fault))?;
-    let approval = wait(gateway, &call, requested, sink, since).await;
+    let requested = gateway.approvals.request(wanted).await.map_err(|fault| failed(&fault))?;
+    let approval = wait(gateway, &call, requested.approval, sink, since).await;
     trail.held(since);
     let approval = approval?;
-    let facts = json!({ "id": approval.id, "state": "approved", "approved_at": approval.approved_at });
+    let facts =
+        json!({ "id": approval.id, "state": "approved", "approved_at": approval.approved_at });
     decide::again(gateway, &call, &findings, &forward, facts).await?;
-    let claim = Claim {
-        call: call.admission().id.clone(),
-        schema_digest: call.tool().map(|tool| tool.digest.to_string()).unwrap_or_default(),
-        policy_revision: decision.revision.clone(),
+    let admission = call.admission();
+    let schema_digest = call.tool().map(|tool| tool.digest.to_string()).unwrap_or_default();
+    let facts = Facts {
+        call: &admission.id,
+        session: admission.session.as_ref().map(|session| &session.evidence),
+        tenant: &admission.principal.tenant,
+        subject: &record_principal(&admission.principal),
+        agent: &admission.principal.agent,
+        schema_digest: &schema_digest,
+        policy_revision: &decision.revision,
     };
     let claimed =
-        gateway.approvals.claim(&approval.id, claim, &gateway.journal).await.map_err(|fault| failed(&fault))?;
+        gateway.approvals.claim(&approval.id, &facts).await.map_err(|fault| failed(&fault))?;
     trail.approved(approval.id.clone());
-    let forward = with_stored_arguments(&call, &forward, &claimed.arguments)?;
+    let forward = with_stored_arguments(&call, &forward, &claimed.parcel.arguments)?;
     Ok(Released { call, forward, approval: Some(approval.id) })
 }
 
-fn wanted(call: &Call, forward: &Message, decision: &Decision, terms: ApprovalTerms) -> NewApproval {
+fn wanted(
+    call: &Call,
+    forward: &Message,
+    decision: &Decision,
+    terms: ApprovalTerms,
+) -> NewApproval {
     let admission = call.admission();
     let principal: &Principal = &admission.principal;
     NewApproval {
@@ -99,17 +118,17 @@ fn wanted(call: &Call, forward: &Message, decision: &Decision, terms: ApprovalTe
         call: admission.id.clone(),
         session: admission.session.as_ref().map(|session| session.evidence.clone()),
         evaluation_id: decision.evaluation_id.clone(),
-        subject: principal.id.clone(),
-        issuer: principal.issuer.clone(),
-        subject_kind: principal.kind.clone(),
+        subject: record_principal(principal),
         agent: principal.agent.clone(),
-        server: admission.server.clone(),
+        server: admission.server.to_string(),
         tool: format_target(call),
         schema_digest: call.tool().map(|tool| tool.digest.to_string()).unwrap_or_default(),
         policy_revision: decision.revision.clone(),
         terms,
-        message: forward.body().clone(),
-        arguments: approved_bytes(forward).unwrap_or_default(),
+        parcel: Parcel {
+            message: forward.body().clone(),
+            arguments: approved_bytes(forward).unwrap_or_default(),
+        },
         display: json!({
             "reasons": decision.reasons.iter().map(|reason| json!({ "id": reason.id, "msg": reason.msg })).collect::<Vec<_>>(),
             "method": call.method(),
@@ -120,14 +139,19 @@ fn wanted(call: &Call, forward: &Message, decision: &Decision, terms: ApprovalTe
 /// The tool, or the method and what it names.
 fn format_target(call: &Call) -> String {
     let target = call.message().target();
-    if call.method() == "tools/call" { target.to_owned() } else { format!("{} {target}", call.method()) }
+    if call.method() == "tools/call" {
+        target.to_owned()
+    } else {
+        format!("{} {target}", call.method())
+    }
 }
 
 /// The exact bytes that a person approves: the arguments; of a retried or any other request all of
 /// `params`, so that nothing travels beside what was shown.
 fn approved_bytes(forward: &Message) -> Option<Bytes> {
     let facts = forward.facts();
-    let plain = forward.method() == "tools/call" && !facts.input_responses && facts.request_state.is_none();
+    let plain =
+        forward.method() == "tools/call" && !facts.input_responses && facts.request_state.is_none();
     if plain { facts.arguments.clone() } else { forward.params().cloned() }
 }
 
@@ -196,7 +220,7 @@ fn heartbeat(call: &Call, beat: u64) -> SseEvent {
             r#"{{"jsonrpc":"2.0","method":"notifications/progress","params":{{"progressToken":{},"progress":{beat},"message":"waiting for approval"}}}}"#,
             String::from_utf8_lossy(token),
         )),
-        _ => return SseEvent::keep_alive(),
+        _ => return super::keep_alive(),
     };
     SseEvent { data, ..SseEvent::default() }
 }
@@ -215,7 +239,7 @@ fn out_of_patience(gateway: &Gateway, call: &Call, approval: &Approval) -> Stop 
         };
         let plain = serde_json::to_vec(&state).unwrap_or_default();
         let sealed = gateway.sealing.seal(&state_bound_to(&admission.principal, call), &plain);
-        stop.ask_again = Some(format!("{STATE_PREFIX}{sealed}"));
+        stop.ask_again = sealed.ok().map(|sealed| format!("{STATE_PREFIX}{sealed}"));
     }
     stop
 }
@@ -228,7 +252,8 @@ fn state_bound_to(principal: &Principal, call: &Call) -> Vec<u8> {
 /// See [`state_bound_to`]; the front opens states before there is a call.
 #[must_use]
 pub fn bound_to(principal: &Principal, server: &str, target: &str) -> Vec<u8> {
-    serde_json::to_vec(&["request-state", &principal.key(), server, target]).unwrap_or_default()
+    serde_json::to_vec(&["request-state", &input::principal_key(principal), server, target])
+        .unwrap_or_default()
 }
 
 fn pending(gateway: &Gateway, call: &Call, approval: &Approval) -> Stop {
@@ -250,13 +275,17 @@ fn pending(gateway: &Gateway, call: &Call, approval: &Approval) -> Stop {
 
 fn failed(fault: &ApprovalError) -> Stop {
     error!(error = %fault, "an approval step failed");
-    Stop::refused(fault.code())
+    Stop::refused(fault.refusal())
 }
 
 /// The answer that makes a modern client ask again.
 #[must_use]
 pub fn input_required(addressee: &Addressee, state: &str) -> Bytes {
-    message(addressee.id.as_deref(), "result", &json!({ "resultType": "input_required", "requestState": state }))
+    message(
+        addressee.id.as_deref(),
+        "result",
+        &json!({ "resultType": "input_required", "requestState": state }),
+    )
 }
 
 /// Marks a `requestState` as ours.

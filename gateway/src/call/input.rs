@@ -3,8 +3,9 @@
 use forge_schemas::digest::Digest;
 use forge_schemas::finding::Finding;
 use forge_schemas::policy::{
-    Action, ActionProperties, Client, Context, Counters, Env, InputFinding, Phase, PolicyInput, RequestFacts,
-    Resource, ResourceProperties, ResultFacts, Session, Subject, SubjectClaims, SubjectProperties, Time, Upstream,
+    Action, ActionProperties, Client, Context, Counters, Env, InputFinding, Phase, PolicyInput,
+    RequestFacts, Resource, ResourceProperties, ResultFacts, Session, Subject, SubjectClaims,
+    SubjectProperties, Time, Upstream,
 };
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
@@ -62,7 +63,7 @@ pub fn build(gateway: &Gateway, question: Question<'_>) -> PolicyInput {
             approval,
             grants: Vec::new(),
             env: env(gateway),
-            upstream: Upstream { circuit: gateway.upstreams.circuit(&admission.server).to_owned() },
+            upstream: Upstream { circuit: circuit(gateway, call) },
         },
         result,
     }
@@ -72,7 +73,12 @@ pub fn build(gateway: &Gateway, question: Question<'_>) -> PolicyInput {
 #[must_use]
 pub fn env(gateway: &Gateway) -> Env {
     let env = &gateway.snapshot.load().config.env;
-    Env { name: env.name.clone(), region: env.region.clone(), gateway: env.gateway.clone(), kill: Vec::new() }
+    Env {
+        name: env.name.clone(),
+        region: env.region.clone(),
+        gateway: env.gateway.clone(),
+        kill: Vec::new(),
+    }
 }
 
 /// A principal, as policy sees it.
@@ -98,12 +104,21 @@ pub fn subject(principal: &Principal) -> Subject {
     }
 }
 
+/// Names a principal towards everything that keeps principals apart.
+#[must_use]
+pub fn principal_key(principal: &Principal) -> String {
+    // A JSON array keeps the parts apart whatever characters they have.
+    Value::from(vec![principal.tenant.as_str(), &principal.issuer, &principal.id]).to_string()
+}
+
 /// One instant, spelled the ways policy may want it (UTC).
 #[must_use]
 pub fn time(now_ms: i64) -> Time {
     let nanos = i128::from(now_ms).saturating_mul(1_000_000);
-    let instant = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let minute = u32::from(instant.hour()).saturating_mul(60).saturating_add(u32::from(instant.minute()));
+    let instant =
+        OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let minute =
+        u32::from(instant.hour()).saturating_mul(60).saturating_add(u32::from(instant.minute()));
     Time {
         epoch_ms: now_ms,
         rfc3339: instant.format(&Rfc3339).unwrap_or_default(),
@@ -118,7 +133,10 @@ fn hints(call: &Call) -> ActionProperties {
     if let Some(tool) = call.tool() {
         return tool.hints.clone();
     }
-    let read_only = !matches!(call.method(), "tools/call" | "client/response" | "tasks/update" | "tasks/cancel");
+    let read_only = !matches!(
+        call.method(),
+        "tools/call" | "client/response" | "tasks/update" | "tasks/cancel"
+    );
     ActionProperties {
         read_only,
         destructive: !read_only,
@@ -137,7 +155,11 @@ fn resource(call: &Call, message: &Message) -> Resource {
         "resources/read" | "resources/subscribe" | "resources/unsubscribe" => "resource",
         _ => "server",
     };
-    let id = if target.is_empty() { admission.server.to_string() } else { format!("{}/{target}", admission.server) };
+    let id = if target.is_empty() {
+        admission.server.to_string()
+    } else {
+        format!("{}/{target}", admission.server)
+    };
     let received = argument_bytes(&admission.message).unwrap_or_default();
     let facts = call.server_facts();
     Resource {
@@ -173,7 +195,8 @@ pub fn argument_bytes(message: &Message) -> Option<&[u8]> {
 }
 
 fn arguments(message: &Message) -> Value {
-    let parsed: Option<Value> = argument_bytes(message).and_then(|raw| serde_json::from_slice(raw).ok());
+    let parsed: Option<Value> =
+        argument_bytes(message).and_then(|raw| serde_json::from_slice(raw).ok());
     match parsed {
         Some(Value::Object(mut members)) if message.method() != "tools/call" => {
             members.remove("_meta");
@@ -182,6 +205,11 @@ fn arguments(message: &Message) -> Value {
         Some(value) => value,
         None => Value::Object(Map::new()),
     }
+}
+
+fn circuit(gateway: &Gateway, call: &Call) -> String {
+    let server = gateway.upstreams.server(&call.admission().server);
+    server.map_or("open", |server| server.health().circuit.as_str()).to_owned()
 }
 
 fn client(call: &Call) -> Client {
@@ -211,7 +239,7 @@ fn counters(gateway: &Gateway, phase: Phase, call: &Call) -> Counters {
         return Counters::default();
     }
     let admission = call.admission();
-    let principal = admission.principal.key();
+    let principal = principal_key(&admission.principal);
     let tool = format!("{}/{}/{}", admission.server, call.method(), admission.message.target());
     let counted = gateway.counters.call(&principal, &tool, gateway.clock.now_ms());
     Counters {

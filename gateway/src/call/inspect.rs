@@ -100,7 +100,8 @@ fn scan(snapshot: &Snapshot, part: &[u8], root: &str) -> Result<Vec<Finding>, Re
 /// Findings that the configured mode acts on in a request. Contact data that a tool needs to do
 /// its work is reported to policy and evidence, and left to policy.
 fn acts_on(snapshot: &Snapshot, finding: &Finding) -> bool {
-    let opaque = ["/requestState", "/_meta/"].iter().any(|prefix| finding.pointer.starts_with(prefix));
+    let opaque =
+        ["/requestState", "/_meta/"].iter().any(|prefix| finding.pointer.starts_with(prefix));
     let listed = snapshot.config.detect.request_report_only.contains(&finding.entity);
     !opaque && !listed && finding.confidence > Confidence::Entropy
 }
@@ -112,7 +113,12 @@ struct Part<'a> {
 }
 
 /// Acts on findings by the mode: `None` means the bytes stay.
-fn act(scanner: &Scanner, mode: DetectMode, part: Part<'_>, findings: &[Finding]) -> Result<Option<Vec<u8>>, RefusalCode> {
+fn act(
+    scanner: &Scanner,
+    mode: DetectMode,
+    part: Part<'_>,
+    findings: &[Finding],
+) -> Result<Option<Vec<u8>>, RefusalCode> {
     match mode {
         _ if findings.is_empty() => Ok(None),
         DetectMode::Report => Ok(None),
@@ -121,9 +127,15 @@ fn act(scanner: &Scanner, mode: DetectMode, part: Part<'_>, findings: &[Finding]
     }
 }
 
-fn redact(scanner: &Scanner, part: Part<'_>, findings: &[Finding]) -> Result<Option<Vec<u8>>, RefusalCode> {
-    let (inside, outside): (Vec<Finding>, Vec<Finding>) =
-        findings.iter().cloned().partition(|finding| changeable(&finding.pointer) && !finding.in_key);
+fn redact(
+    scanner: &Scanner,
+    part: Part<'_>,
+    findings: &[Finding],
+) -> Result<Option<Vec<u8>>, RefusalCode> {
+    let (inside, outside): (Vec<Finding>, Vec<Finding>) = findings
+        .iter()
+        .cloned()
+        .partition(|finding| changeable(&finding.pointer) && !finding.in_key);
     // A secret where nothing may be changed blocks the message; personal data there (a file name,
     // say) is reported.
     if outside.iter().any(|finding| finding.kind == FindingKind::Secret) {
@@ -152,11 +164,12 @@ fn blocked(error: RedactError) -> RefusalCode {
 
 /// Places that may be changed without changing what the message is about.
 fn changeable(pointer: &str) -> bool {
-    const FIXED: &[&str] = &["/name", "/uri", "/taskId", "/cursor", "/protocolVersion", "/requestState", "/ref"];
-    let under = |prefix: &&str| {
-        pointer.strip_prefix(**prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    const FIXED: &[&str] =
+        &["/name", "/uri", "/taskId", "/cursor", "/protocolVersion", "/requestState", "/ref"];
+    let under = |prefix: &str| {
+        pointer.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     };
-    !FIXED.iter().any(|prefix| under(&prefix)) && !pointer.starts_with("/_meta")
+    !FIXED.iter().any(|prefix| under(prefix)) && !pointer.starts_with("/_meta")
 }
 
 /// A response whose strings were examined.
@@ -185,7 +198,11 @@ pub async fn response(response: Response, trail: &mut Trail) -> Examined {
 }
 
 /// Examines a message that precedes the answer, and redacts it; `None` means it is withheld.
-pub async fn event(snapshot: Arc<Snapshot>, event: SseEvent, trail: &mut Trail) -> Option<SseEvent> {
+pub async fn event(
+    snapshot: Arc<Snapshot>,
+    event: SseEvent,
+    trail: &mut Trail,
+) -> Option<SseEvent> {
     if event.data.is_empty() {
         return Some(event);
     }
@@ -195,14 +212,22 @@ pub async fn event(snapshot: Arc<Snapshot>, event: SseEvent, trail: &mut Trail) 
     fault.is_none().then(|| SseEvent { data: message.body().clone(), ..event })
 }
 
-async fn incoming(snapshot: Arc<Snapshot>, message: Message) -> (Message, Vec<Finding>, Option<RefusalCode>) {
+async fn incoming(
+    snapshot: Arc<Snapshot>,
+    message: Message,
+) -> (Message, Vec<Finding>, Option<RefusalCode>) {
     let Some((part, root)) = incoming_part(&message) else { return (message, Vec::new(), None) };
     let mode = snapshot.config.detect.response;
     let original = message.clone();
     let worked = heavy(part.len(), move || {
         let findings = scan(&snapshot, &part, root)?;
-        let changed = redact_incoming(&snapshot, mode, Part { bytes: &part, root }, &findings)
-            .map(|changed| changed.map(|bytes| replaced(&message, &part, &bytes, snapshot.config.limits.depth_max)));
+        let changed = redact_incoming(&snapshot, mode, Part { bytes: &part, root }, &findings).map(
+            |changed| {
+                changed.map(|bytes| {
+                    replaced(&message, &part, &bytes, snapshot.config.limits.depth_max)
+                })
+            },
+        );
         Ok((findings, changed))
     })
     .await;
@@ -217,9 +242,13 @@ async fn incoming(snapshot: Arc<Snapshot>, message: Message) -> (Message, Vec<Fi
 
 fn incoming_part(message: &Message) -> Option<(Bytes, &'static str)> {
     match message.kind() {
-        Kind::Response if message.failed() => message.outcome().map(|part| (part.clone(), "/error")),
+        Kind::Response if message.failed() => {
+            message.outcome().map(|part| (part.clone(), "/error"))
+        }
         Kind::Response => message.outcome().map(|part| (part.clone(), "/result")),
-        Kind::Request | Kind::Notification => message.params().map(|params| (params.clone(), "/params")),
+        Kind::Request | Kind::Notification => {
+            message.params().map(|params| (params.clone(), "/params"))
+        }
     }
 }
 
@@ -231,7 +260,9 @@ fn redact_incoming(
     findings: &[Finding],
 ) -> Result<Option<Vec<u8>>, RefusalCode> {
     let opaque = |pointer: &str| {
-        pointer.ends_with("/requestState") || pointer.ends_with("/nextCursor") || pointer.contains("/_meta/")
+        pointer.ends_with("/requestState")
+            || pointer.ends_with("/nextCursor")
+            || pointer.contains("/_meta/")
     };
     let acted: Vec<Finding> = findings
         .iter()
@@ -243,7 +274,8 @@ fn redact_incoming(
         DetectMode::Report => Ok(None),
         DetectMode::Block => Err(RefusalCode::DetectBlocked),
         DetectMode::Redact => {
-            let changed = snapshot.scanner.redact_json(part.bytes, part.root, &acted).map_err(blocked)?;
+            let changed =
+                snapshot.scanner.redact_json(part.bytes, part.root, &acted).map_err(blocked)?;
             let left = scan(snapshot, &changed, part.root)?;
             let residue = left.iter().any(|finding| {
                 finding.confidence > Confidence::Entropy && !opaque(&finding.pointer)

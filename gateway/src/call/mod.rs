@@ -33,6 +33,7 @@ use crate::mcp::refusal::{Addressee, Refusal, render};
 use crate::state::Gateway;
 use crate::upstream::SseEvent;
 
+pub mod commitment;
 pub mod decide;
 pub mod forward;
 pub mod hold;
@@ -103,6 +104,12 @@ pub struct Finished {
     pub answered: bool,
 }
 
+/// The sign of life of a stream: an event with nothing in it.
+#[must_use]
+pub fn keep_alive() -> SseEvent {
+    SseEvent::default()
+}
+
 /// Takes messages that precede the answer: notifications, requests of the server, keep-alives.
 #[derive(Clone, Debug)]
 pub struct Sink(mpsc::Sender<SseEvent>);
@@ -132,7 +139,9 @@ pub async fn run(gateway: Arc<Gateway>, call: Call, sink: Sink) -> Finished {
     let ended = ended.unwrap_or_else(|_panic| {
         error!(call.id = %trail.call(), "a stage panicked");
         // Whether something was sent is what the trail says.
-        Err(if trail.was_sent() { Stop::unknown } else { Stop::refused }(RefusalCode::InternalError))
+        Err(if trail.was_sent() { Stop::unknown } else { Stop::refused }(
+            RefusalCode::InternalError,
+        ))
     });
     let finished = match ended {
         Ok(answer) => answer.finish(&mut trail),
@@ -144,7 +153,14 @@ pub async fn run(gateway: Arc<Gateway>, call: Call, sink: Sink) -> Finished {
             // Without a durable outcome no answer leaves (architecture §3.1).
             let rendered = render(&Refusal::new(code, trail.call().clone()), &addressee);
             let (status, body) = (rendered.status, Some(rendered.body));
-            Finished { status, body, headers: HeaderMap::new(), event: None, session: None, answered: false }
+            Finished {
+                status,
+                body,
+                headers: HeaderMap::new(),
+                event: None,
+                session: None,
+                answered: false,
+            }
         }
     }
 }
@@ -176,7 +192,14 @@ fn finish_stopped(
         let body = hold::input_required(addressee, state);
         trail.returned(&body);
         let body = Some(body);
-        return Finished { status: 200, headers: HeaderMap::new(), body, event: None, session: None, answered: false };
+        return Finished {
+            status: 200,
+            headers: HeaderMap::new(),
+            body,
+            event: None,
+            session: None,
+            answered: false,
+        };
     }
     let mut refusal = Refusal::new(stop.code, trail.call().clone()).note(stop.note.clone());
     refusal.retry = stop.retry;
@@ -185,5 +208,12 @@ fn finish_stopped(
     trail.returned(&rendered.body);
     let status = stop.status.unwrap_or(rendered.status);
     let body = Some(rendered.body);
-    Finished { status, headers: HeaderMap::new(), body, event: None, session: None, answered: false }
+    Finished {
+        status,
+        headers: HeaderMap::new(),
+        body,
+        event: None,
+        session: None,
+        answered: false,
+    }
 }

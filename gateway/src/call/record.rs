@@ -7,8 +7,8 @@ use forge_schemas::finding::Finding;
 use forge_schemas::ids::{ApprovalId, CallId, SessionId, Tenant};
 use forge_schemas::policy::{Decision, Effect};
 use forge_schemas::record::{
-    DecisionKind, DecisionRecord, EventKind, EventRecord, Outcome, OutcomeKind, OutcomeRecord, RECORD_VERSION, Record,
-    RecordClient, RecordFinding, RecordPrincipal, RecordReason, Timings,
+    DecisionKind, DecisionRecord, EventKind, EventRecord, Outcome, OutcomeKind, OutcomeRecord,
+    RECORD_VERSION, Record, RecordClient, RecordFinding, RecordPrincipal, RecordReason, Timings,
 };
 use forge_schemas::refusal::RefusalCode;
 use serde_json::Value;
@@ -172,7 +172,11 @@ impl Trail {
 ///
 /// # Errors
 /// `evidence.unavailable` if the record cannot be written; else the refusal that was decided.
-pub async fn intent(gateway: &Gateway, decided: Decided, trail: &mut Trail) -> Result<Recorded, Stop> {
+pub async fn intent(
+    gateway: &Gateway,
+    decided: Decided,
+    trail: &mut Trail,
+) -> Result<Recorded, Stop> {
     let record = decision_record(decided.facts());
     gateway.journal.append(vec![Record::Decision(Box::new(record))]).await.map_err(|fault| {
         error!(call.id = %trail.call, error = %fault, "the decision could not be recorded");
@@ -183,7 +187,9 @@ pub async fn intent(gateway: &Gateway, decided: Decided, trail: &mut Trail) -> R
     if let Some(code) = facts.refusal {
         return Err(match facts.decision.effect {
             Effect::Deny if code != RefusalCode::PolicyDenied => Stop::refused(code),
-            Effect::Deny | Effect::Allow | Effect::RequireApproval => super::decide::denied(facts.decision),
+            Effect::Deny | Effect::Allow | Effect::RequireApproval => {
+                super::decide::denied(facts.decision)
+            }
         });
     }
     let (call, findings, forward, decision) = decided.into_parts();
@@ -260,7 +266,10 @@ fn decision_record(facts: DecidedFacts<'_>) -> DecisionRecord {
     let principal = &admission.principal;
     let (info, protocol) = match &admission.session {
         Some(session) => (&session.client, session.protocol.clone()),
-        None => (&admission.message.facts().client, admission.message.facts().protocol.clone().unwrap_or_default()),
+        None => (
+            &admission.message.facts().client,
+            admission.message.facts().protocol.clone().unwrap_or_default(),
+        ),
     };
     let mut found = Vec::new();
     merge(&mut found, findings);

@@ -24,7 +24,8 @@ pub async fn run(args: HealthcheckArgs) -> anyhow::Result<u8> {
         Some(url) => url,
         None => admin_url(&super::load_config(&args.config)?)?,
     };
-    let response = crate::serve::http_client()?.get(format!("{base}/readyz?verbose")).send().await?;
+    let response =
+        crate::serve::http_client()?.get(format!("{base}/readyz?verbose")).send().await?;
     let ready = response.status().is_success();
     say(&response.text().await?);
     Ok(if ready { 0 } else { 3 })

@@ -81,7 +81,7 @@ enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     let mut stdout = std::io::stdout().lock();
     let ended = match cli.command {
-        Command::ExecChild { words } => Ok(crate::upstream::exec_child_main(words)),
+        Command::ExecChild { words } => Ok(crate::upstream::exec::exec_child_main(words)),
         Command::CheckBundle => Ok(crate::control::bundle_check::child_main()),
         Command::DemoServer => block_on(crate::mcp::demo_server::run()),
         Command::Policy(args) => policy::run(args, &mut stdout),

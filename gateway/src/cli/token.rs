@@ -46,7 +46,9 @@ pub fn run(args: TokenArgs, stdout: &mut impl Write) -> anyhow::Result<u8> {
     let TokenCommand::Mint { config, subject, roles, groups, ttl } = args.command;
     let config = load_config(&config)?;
     let Settings::Local { dir, first } = &config.auth.settings else {
-        anyhow::bail!("token mint needs auth.mode = \"local\"; with \"jwt\", tokens come from the issuer");
+        anyhow::bail!(
+            "token mint needs auth.mode = \"local\"; with \"jwt\", tokens come from the issuer"
+        );
     };
     let now = clock::system().now_ms();
     let tenant = config.auth.default_tenant.clone();

@@ -239,7 +239,8 @@ impl Config {
 /// # Errors
 /// All faults at once.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|fault| ConfigError::Read(path.to_owned(), fault))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|fault| ConfigError::Read(path.to_owned(), fault))?;
     let base = path.parent().filter(|base| !base.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let base = std::path::absolute(base).unwrap_or_else(|_no_cwd| base.to_owned());
     parse(&text, path, &Surroundings::of(&base))
@@ -268,6 +269,9 @@ pub fn find(given: Option<&Path>, around: &Surroundings) -> Result<PathBuf, Conf
         .map(PathBuf::from)
         .or_else(|| (around.env)("HOME").map(|home| PathBuf::from(home).join(".config")));
     let places: Vec<PathBuf> =
-        [Some(PathBuf::from("forge.toml")), home.map(|home| home.join("forge/forge.toml"))].into_iter().flatten().collect();
+        [Some(PathBuf::from("forge.toml")), home.map(|home| home.join("forge/forge.toml"))]
+            .into_iter()
+            .flatten()
+            .collect();
     places.iter().find(|path| path.exists()).cloned().ok_or(ConfigError::Missing(places))
 }

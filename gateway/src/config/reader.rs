@@ -30,7 +30,7 @@ impl fmt::Display for Fault {
 
 /// Where faults are gathered.
 #[derive(Clone, Debug)]
-pub struct Faults {
+pub(super) struct Faults {
     file: PathBuf,
     list: Rc<RefCell<Vec<Fault>>>,
 }
@@ -38,26 +38,31 @@ pub struct Faults {
 impl Faults {
     /// An empty list for one file.
     #[must_use]
-    pub fn new(file: &Path) -> Self {
+    pub(super) fn new(file: &Path) -> Self {
         Self { file: file.to_owned(), list: Rc::default() }
     }
 
     /// Adds one.
-    pub fn add(&self, path: &str, seen: impl Into<String>, wanted: impl Into<String>) {
+    pub(super) fn add(&self, path: &str, seen: impl Into<String>, wanted: impl Into<String>) {
         let (seen, wanted) = (seen.into(), wanted.into());
-        self.list.borrow_mut().push(Fault { file: self.file.clone(), path: path.to_owned(), seen, wanted });
+        self.list.borrow_mut().push(Fault {
+            file: self.file.clone(),
+            path: path.to_owned(),
+            seen,
+            wanted,
+        });
     }
 
     /// All that were added, in reading order.
     #[must_use]
-    pub fn take(&self) -> Vec<Fault> {
+    pub(super) fn take(&self) -> Vec<Fault> {
         self.list.take()
     }
 }
 
 /// A table that is being read: each key may be asked for once.
 #[derive(Debug)]
-pub struct Section {
+pub(super) struct Section {
     path: String,
     table: Table,
     known: Vec<&'static str>,
@@ -67,29 +72,29 @@ pub struct Section {
 impl Section {
     /// The whole file.
     #[must_use]
-    pub fn root(table: Table, faults: &Faults) -> Self {
+    pub(super) fn root(table: Table, faults: &Faults) -> Self {
         Self { path: String::new(), table, known: Vec::new(), faults: faults.clone() }
     }
 
     /// Dotted path of a key of this table.
     #[must_use]
-    pub fn at(&self, key: &str) -> String {
+    pub(super) fn at(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Reports a fault at a key.
-    pub fn fault(&self, key: &str, seen: impl Into<String>, wanted: impl Into<String>) {
+    pub(super) fn fault(&self, key: &str, seen: impl Into<String>, wanted: impl Into<String>) {
         self.faults.add(&self.at(key), seen, wanted);
     }
 
     /// Reports a fault at a path of the caller's choice.
-    pub fn report(&self, path: &str, seen: impl Into<String>, wanted: impl Into<String>) {
+    pub(super) fn report(&self, path: &str, seen: impl Into<String>, wanted: impl Into<String>) {
         self.faults.add(path, seen, wanted);
     }
 
     /// The table's own path.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub(super) fn path(&self) -> &str {
         &self.path
     }
 
@@ -98,7 +103,12 @@ impl Section {
         self.table.remove(key)
     }
 
-    fn typed<T>(&mut self, key: &'static str, wanted: &str, read: impl FnOnce(&Value) -> Option<T>) -> Option<T> {
+    fn typed<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        read: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
         let value = self.take(key)?;
         let typed = read(&value);
         if typed.is_none() {
@@ -108,17 +118,17 @@ impl Section {
     }
 
     /// A string.
-    pub fn text(&mut self, key: &'static str) -> Option<String> {
+    pub(super) fn text(&mut self, key: &'static str) -> Option<String> {
         self.typed(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
     /// True or false.
-    pub fn flag(&mut self, key: &'static str) -> Option<bool> {
+    pub(super) fn flag(&mut self, key: &'static str) -> Option<bool> {
         self.typed(key, "true or false", Value::as_bool)
     }
 
     /// An integer between two bounds.
-    pub fn number(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
+    pub(super) fn number(&mut self, key: &'static str, least: u64, most: u64) -> Option<u64> {
         self.typed(key, &format!("an integer from {least} to {most}"), |value| {
             let number = u64::try_from(value.as_integer()?).ok()?;
             (least..=most).contains(&number).then_some(number)
@@ -126,14 +136,14 @@ impl Section {
     }
 
     /// A list of strings.
-    pub fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+    pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
         self.typed(key, "a list of strings", |value| {
             value.as_array()?.iter().map(|item| item.as_str().map(str::to_owned)).collect()
         })
     }
 
     /// One of a closed set of words.
-    pub fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+    pub(super) fn word<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
         let wanted: Vec<String> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         self.typed(key, &wanted.join(" or "), |value| {
             let text = value.as_str()?;
@@ -142,32 +152,44 @@ impl Section {
     }
 
     /// Text that is parsed further.
-    pub fn parsed<T>(&mut self, key: &'static str, wanted: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub(super) fn parsed<T>(
+        &mut self,
+        key: &'static str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         self.typed(key, wanted, |value| parse(value.as_str()?))
     }
 
     /// A table; an empty one if it is absent.
-    pub fn table(&mut self, key: &'static str) -> Self {
+    pub(super) fn table(&mut self, key: &'static str) -> Self {
         self.maybe_table(key).unwrap_or_else(|| self.child(key, Table::new()))
     }
 
     /// A table, if it is there.
-    pub fn maybe_table(&mut self, key: &'static str) -> Option<Self> {
+    pub(super) fn maybe_table(&mut self, key: &'static str) -> Option<Self> {
         let table = self.typed(key, "a table", |value| value.as_table().cloned())?;
         Some(self.child(key, table))
     }
 
     /// A list of tables.
-    pub fn tables(&mut self, key: &'static str) -> Vec<Self> {
+    pub(super) fn tables(&mut self, key: &'static str) -> Vec<Self> {
         let list = self.typed(key, "a list of tables", |value| {
-            value.as_array()?.iter().map(|item| item.as_table().cloned()).collect::<Option<Vec<_>>>()
+            value
+                .as_array()?
+                .iter()
+                .map(|item| item.as_table().cloned())
+                .collect::<Option<Vec<_>>>()
         });
         let list = list.unwrap_or_default();
-        list.into_iter().enumerate().map(|(at, table)| self.child(&format!("{key}[{at}]"), table)).collect()
+        list.into_iter()
+            .enumerate()
+            .map(|(at, table)| self.child(&format!("{key}[{at}]"), table))
+            .collect()
     }
 
     /// Every member as a table of its own: a table whose keys are names.
-    pub fn named_tables(mut self) -> Vec<(String, Self)> {
+    pub(super) fn named_tables(mut self) -> Vec<(String, Self)> {
         let members = std::mem::take(&mut self.table);
         let mut sections = Vec::new();
         for (name, value) in members {
@@ -180,7 +202,7 @@ impl Section {
     }
 
     /// Every member as a string: a table whose keys are names.
-    pub fn named_texts(mut self) -> Vec<(String, String)> {
+    pub(super) fn named_texts(mut self) -> Vec<(String, String)> {
         let members = std::mem::take(&mut self.table);
         let mut texts = Vec::new();
         for (name, value) in members {
@@ -198,13 +220,14 @@ impl Section {
 
     /// True if the key is there and was not read yet.
     #[must_use]
-    pub fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// Ends the reading: what is left is unknown.
-    pub fn end(self) {
-        let known = if self.known.is_empty() { "nothing".to_owned() } else { self.known.join(", ") };
+    pub(super) fn end(self) {
+        let known =
+            if self.known.is_empty() { "nothing".to_owned() } else { self.known.join(", ") };
         for key in self.table.keys() {
             self.fault(key, "an unknown key", format!("one of {known}"));
         }

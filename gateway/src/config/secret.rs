@@ -11,12 +11,12 @@ use super::reader::Section;
 
 /// A resolved secret: not printed, wiped when dropped.
 #[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
+pub(super) struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The secret itself.
     #[must_use]
-    pub fn reveal(&self) -> &str {
+    pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 }
@@ -45,7 +45,7 @@ impl Surroundings {
 
     /// A path relative to the configuration file.
     #[must_use]
-    pub fn path(&self, path: &str) -> PathBuf {
+    pub(super) fn path(&self, path: &str) -> PathBuf {
         self.base.join(path)
     }
 }
@@ -56,11 +56,16 @@ fn environment(name: &str) -> Option<String> {
 }
 
 /// Reads and resolves a reference.
-pub fn resolve(mut reference: Section, around: &Surroundings) -> Option<Secret> {
-    let (env, file, command) = (reference.text("env"), reference.text("file"), reference.texts("command"));
+pub(super) fn resolve(mut reference: Section, around: &Surroundings) -> Option<Secret> {
+    let (env, file, command) =
+        (reference.text("env"), reference.text("file"), reference.texts("command"));
     let found = match (&env, &file, &command) {
-        (Some(name), None, None) => (around.env)(name).ok_or(format!("the environment has no {name}")),
-        (None, Some(path), None) => std::fs::read_to_string(around.path(path)).map_err(|fault| fault.to_string()),
+        (Some(name), None, None) => {
+            (around.env)(name).ok_or(format!("the environment has no {name}"))
+        }
+        (None, Some(path), None) => {
+            std::fs::read_to_string(around.path(path)).map_err(|fault| fault.to_string())
+        }
         (None, None, Some(words)) => run(words),
         _ => Err("not exactly one of env, file, command".to_owned()),
     };

@@ -9,21 +9,25 @@ use forge_schemas::digest::Digest;
 use forge_schemas::ids::{ServerName, Tenant};
 use tokio::time::Duration;
 
-use crate::auth::{self, Algorithm, ClaimMap, Grant, Issuer, JwtSettings, KeySource, Principal, is_loopback};
+use crate::auth::{
+    self, Algorithm, ClaimMap, Grant, Issuer, JwtSettings, KeySource, Principal, is_loopback,
+};
 use crate::http::guard::{Allowed, LOOPBACK};
 
 use super::reader::{Fault, Faults, Section};
 use super::secret::Surroundings;
 use super::{
-    Approval, Auth, BundleSource, Config, Detect, DetectMode, Env, Evidence, Limits, Listen, Policy, PolicyMode,
-    Server, servers,
+    Approval, Auth, BundleSource, Config, Detect, DetectMode, Env, Evidence, Limits, Listen,
+    Policy, PolicyMode, Server, servers,
 };
 
 /// Reads the whole text.
 pub(super) fn read(text: &str, file: &Path, around: &Surroundings) -> Result<Config, Vec<Fault>> {
     let faults = Faults::new(file);
     let table = text.parse::<toml::Table>().map_err(|fault| {
-        let at = fault.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count());
+        let at = fault
+            .span()
+            .map_or(0, |span| text.get(..span.start).unwrap_or_default().matches('\n').count());
         let line = at.saturating_add(1);
         faults.add(&format!("line {line}"), fault.message().to_owned(), "TOML");
         faults.take()
@@ -46,7 +50,19 @@ pub(super) fn read(text: &str, file: &Path, around: &Surroundings) -> Result<Con
         return Err(found);
     }
     let digest = Digest::of(text.as_bytes());
-    Ok(Config { digest, listen, auth, policy, detect, evidence, store, servers, limits, approval, env })
+    Ok(Config {
+        digest,
+        listen,
+        auth,
+        policy,
+        detect,
+        evidence,
+        store,
+        servers,
+        limits,
+        approval,
+        env,
+    })
 }
 
 /// What no section can see alone.
@@ -54,29 +70,45 @@ fn together(root: &Section, listen: &Listen, auth: &Auth) {
     let open = matches!(auth.settings, auth::Settings::Local { .. } | auth::Settings::Fixed(_));
     for (name, address) in [("listen.mcp", listen.mcp), ("listen.admin", listen.admin)] {
         if open && !is_loopback(&address) {
-            root.report(name, format!("saw {address}"), "a loopback address, as auth.mode is not \"jwt\"");
+            root.report(
+                name,
+                format!("saw {address}"),
+                "a loopback address, as auth.mode is not \"jwt\"",
+            );
         }
     }
 }
 
 fn listen(mut section: Section) -> Listen {
     let address = |section: &mut Section, key, default: &str| {
-        let text = section.parsed(key, "an address like 127.0.0.1:8080", |text| text.parse::<SocketAddr>().ok());
-        text.or_else(|| default.parse().ok()).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+        let text = section
+            .parsed(key, "an address like 127.0.0.1:8080", |text| text.parse::<SocketAddr>().ok());
+        text.or_else(|| default.parse().ok())
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     };
     let mcp = address(&mut section, "mcp", "127.0.0.1:8080");
     let admin = address(&mut section, "admin", "127.0.0.1:8081");
     let public_url = section
         .parsed("public_url", "an http or https URL without query", |text| {
             let url = reqwest::Url::parse(text).ok()?;
-            let fits = matches!(url.scheme(), "http" | "https") && url.query().is_none() && url.fragment().is_none();
+            let fits = matches!(url.scheme(), "http" | "https")
+                && url.query().is_none()
+                && url.fragment().is_none();
             fits.then(|| text.trim_end_matches('/').to_owned())
         })
         .unwrap_or_default();
     let mut hosts: Vec<String> = LOOPBACK.iter().map(|name| (*name).to_owned()).collect();
     hosts.push(mcp.ip().to_string());
-    hosts.extend(reqwest::Url::parse(&public_url).ok().and_then(|url| url.host_str().map(str::to_owned)));
-    hosts.extend(section.texts("allowed_hosts").unwrap_or_default().into_iter().map(|host| host.to_ascii_lowercase()));
+    hosts.extend(
+        reqwest::Url::parse(&public_url).ok().and_then(|url| url.host_str().map(str::to_owned)),
+    );
+    hosts.extend(
+        section
+            .texts("allowed_hosts")
+            .unwrap_or_default()
+            .into_iter()
+            .map(|host| host.to_ascii_lowercase()),
+    );
     let origins = section.texts("allowed_origins").unwrap_or_default();
     section.end();
     Listen { mcp, admin, public_url, allowed: Allowed { hosts, origins } }
@@ -89,12 +121,16 @@ fn auth(mut section: Section, around: &Surroundings) -> Auth {
         Local,
         Fixed,
     }
-    let mode = section.word("mode", &[("jwt", Mode::Jwt), ("local", Mode::Local), ("fixed", Mode::Fixed)]);
+    let mode =
+        section.word("mode", &[("jwt", Mode::Jwt), ("local", Mode::Local), ("fixed", Mode::Fixed)]);
     let default_tenant = tenant(&mut section, "default_tenant").unwrap_or_default();
     let settings = match mode.unwrap_or(Mode::Local) {
         Mode::Jwt => {
-            let issuers: Vec<Issuer> =
-                section.tables("issuers").into_iter().filter_map(|issuer| read_issuer(issuer, &default_tenant)).collect();
+            let issuers: Vec<Issuer> = section
+                .tables("issuers")
+                .into_iter()
+                .filter_map(|issuer| read_issuer(issuer, &default_tenant))
+                .collect();
             if issuers.is_empty() {
                 section.fault("issuers", "no usable issuer", "at least one [[auth.issuers]]");
             }
@@ -122,7 +158,9 @@ fn grant(section: &mut Section, tenant: &Tenant) -> Grant {
     Grant {
         subject: section.text("subject").unwrap_or_else(|| "local".to_owned()),
         tenant: tenant.clone(),
-        roles: section.texts("roles").unwrap_or_else(|| vec!["writer".to_owned(), "administrator".to_owned()]),
+        roles: section
+            .texts("roles")
+            .unwrap_or_else(|| vec!["writer".to_owned(), "administrator".to_owned()]),
         groups: section.texts("groups").unwrap_or_default(),
         ttl: None,
     }
@@ -147,7 +185,9 @@ fn fixed_principal(grant: Grant) -> Principal {
 }
 
 fn tenant(section: &mut Section, key: &'static str) -> Option<Tenant> {
-    section.parsed(key, "1 to 63 characters of a-z, 0-9, '.', '_', '-'", |text| Tenant::parse(text).ok())
+    section.parsed(key, "1 to 63 characters of a-z, 0-9, '.', '_', '-'", |text| {
+        Tenant::parse(text).ok()
+    })
 }
 
 fn read_issuer(mut section: Section, default_tenant: &Tenant) -> Option<Issuer> {
@@ -162,7 +202,9 @@ fn read_issuer(mut section: Section, default_tenant: &Tenant) -> Option<Issuer> 
     let mut read = Issuer::new(&issuer.clone().unwrap_or_default(), "");
     if let Some(names) = section.texts("algorithms") {
         let parse = |name: &String| {
-            Algorithm::parse(name).map_err(|fault| section.fault("algorithms", format!("saw {name:?}"), fault.to_string()))
+            Algorithm::parse(name).map_err(|fault| {
+                section.fault("algorithms", format!("saw {name:?}"), fault.to_string())
+            })
         };
         read.algorithms = names.iter().filter_map(|name| parse(name).ok()).collect();
     }
@@ -197,15 +239,24 @@ fn policy(mut section: Section, around: &Surroundings) -> Policy {
     if let BundleSource::Folder(folder) = &bundle
         && !folder.is_dir()
     {
-        section.fault("bundle", format!("saw {}", folder.display()), "a folder with .rego files, or \"starter\"");
+        section.fault(
+            "bundle",
+            format!("saw {}", folder.display()),
+            "a folder with .rego files, or \"starter\"",
+        );
     }
-    let mode = section.word("mode", &[("enforce", PolicyMode::Enforce), ("shadow", PolicyMode::Shadow)]);
+    let mode =
+        section.word("mode", &[("enforce", PolicyMode::Enforce), ("shadow", PolicyMode::Shadow)]);
     section.end();
     Policy { bundle, mode: mode.unwrap_or(PolicyMode::Enforce) }
 }
 
 fn detect(mut section: Section) -> Detect {
-    let modes = [("report", DetectMode::Report), ("redact", DetectMode::Redact), ("block", DetectMode::Block)];
+    let modes = [
+        ("report", DetectMode::Report),
+        ("redact", DetectMode::Redact),
+        ("block", DetectMode::Block),
+    ];
     let request = section.word("request", &modes).unwrap_or(DetectMode::Redact);
     let response = section.word("response", &modes).unwrap_or(DetectMode::Redact);
     let entities = section
@@ -226,17 +277,26 @@ fn evidence(mut section: Section, around: &Surroundings) -> Evidence {
         file
     });
     let signing_key = around.path(&key.unwrap_or_else(|| "keys/evidence.pem".to_owned()));
-    let commit_interval = Duration::from_millis(section.number("commit_interval_ms", 0, 1000).unwrap_or(2));
+    let commit_interval =
+        Duration::from_millis(section.number("commit_interval_ms", 0, 1000).unwrap_or(2));
     let origin = section.parsed("origin", "a host name", |text| {
-        let fits = !text.is_empty() && text.len() <= 190 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+        let fits = !text.is_empty()
+            && text.len() <= 190
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
         fits.then(|| text.to_owned())
     });
     section.end();
-    Evidence { path, signing_key, commit_interval, origin: origin.unwrap_or_else(|| "gateway.forge.localhost".to_owned()) }
+    Evidence {
+        path,
+        signing_key,
+        commit_interval,
+        origin: origin.unwrap_or_else(|| "gateway.forge.localhost".to_owned()),
+    }
 }
 
 fn store(mut section: Section, around: &Surroundings) -> PathBuf {
-    let path = section.parsed("url", "sqlite://PATH", |text| text.strip_prefix("sqlite://").map(str::to_owned));
+    let path = section
+        .parsed("url", "sqlite://PATH", |text| text.strip_prefix("sqlite://").map(str::to_owned));
     section.end();
     around.path(&path.unwrap_or_else(|| "forge.db".to_owned()))
 }
@@ -246,7 +306,11 @@ fn read_servers(section: Section, around: &Surroundings) -> BTreeMap<ServerName,
     for (name, server) in section.named_tables() {
         let parsed = ServerName::parse(&name);
         if parsed.is_err() {
-            server.report(server.path(), "this name", "1 to 63 characters of a-z, A-Z, 0-9, '.', '_', '-'");
+            server.report(
+                server.path(),
+                "this name",
+                "1 to 63 characters of a-z, A-Z, 0-9, '.', '_', '-'",
+            );
         }
         if let (Some(read), Ok(name)) = (servers::read(server, around), parsed) {
             servers.insert(name, read);
@@ -280,7 +344,10 @@ fn approval(mut section: Section) -> Approval {
         hold_ms: section.number("hold_ms", 0, 86_400_000).unwrap_or(240_000),
         hold_silent_ms: section.number("hold_silent_ms", 0, 86_400_000).unwrap_or(45_000),
         leg_ms: section.number("leg_ms", 0, 600_000).unwrap_or(30_000),
-        rounds_max: section.number("rounds_max", 1, 10).and_then(|rounds| u32::try_from(rounds).ok()).unwrap_or(9),
+        rounds_max: section
+            .number("rounds_max", 1, 10)
+            .and_then(|rounds| u32::try_from(rounds).ok())
+            .unwrap_or(9),
         beat_ms: section.number("beat_ms", 20, 600_000).unwrap_or(10_000),
         retry_s: section.number("retry_s", 1, 86_400).unwrap_or(15),
         open_per_principal: section.number("open_per_principal", 1, 100_000).unwrap_or(5),

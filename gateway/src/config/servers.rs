@@ -16,7 +16,10 @@ pub(super) fn read(mut section: Section, around: &Surroundings) -> Option<Server
     let facts = ServerFacts {
         tags: section.texts("tags").unwrap_or_default(),
         region: section.text("region").unwrap_or_default(),
-        trust: section.word("trust", &[("verified", "verified"), ("unverified", "unverified")]).unwrap_or("unverified").to_owned(),
+        trust: section
+            .word("trust", &[("verified", "verified"), ("unverified", "unverified")])
+            .unwrap_or("unverified")
+            .to_owned(),
         data_class: section.text("data_class").unwrap_or_default(),
     };
     let limits = limits(&mut section);
@@ -42,7 +45,9 @@ pub(super) fn read(mut section: Section, around: &Surroundings) -> Option<Server
 fn limits(section: &mut Section) -> Limits {
     let mut limits = Limits::default();
     let mut set = |key, target: &mut usize| {
-        if let Some(number) = section.number(key, 1, 1 << 30).and_then(|number| usize::try_from(number).ok()) {
+        if let Some(number) =
+            section.number(key, 1, 1 << 30).and_then(|number| usize::try_from(number).ok())
+        {
             *target = number;
         }
     };
@@ -60,7 +65,8 @@ fn stdio(section: &mut Section, words: Vec<String>, around: &Surroundings) -> Op
     };
     let mut settings = StdioSettings::new(program);
     settings.args = words.collect();
-    settings.cwd = Some(section.text("cwd").map_or_else(|| around.base.clone(), |path| around.path(&path)));
+    settings.cwd =
+        Some(section.text("cwd").map_or_else(|| around.base.clone(), |path| around.path(&path)));
     if let Some(env) = section.maybe_table("env") {
         for (name, value) in env.named_texts() {
             settings.env.insert(name.into(), value.into());
@@ -85,7 +91,8 @@ fn stdio(section: &mut Section, words: Vec<String>, around: &Surroundings) -> Op
 
 fn http(section: &mut Section, url: &str, around: &Surroundings) -> Option<Transport> {
     let credential = section.maybe_table("credential").and_then(|mut credential| {
-        let bearer = credential.maybe_table("bearer").and_then(|reference| resolve(reference, around));
+        let bearer =
+            credential.maybe_table("bearer").and_then(|reference| resolve(reference, around));
         let made = bearer.and_then(|secret| {
             let made = Credential::bearer(secret.reveal());
             if made.is_err() {
@@ -97,10 +104,17 @@ fn http(section: &mut Section, url: &str, around: &Surroundings) -> Option<Trans
         made
     });
     let parsed = reqwest::Url::parse(url).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https") && url.has_host() && url.password().is_none() && url.username().is_empty()
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.password().is_none()
+            && url.username().is_empty()
     });
     let Some(parsed) = parsed else {
-        section.fault("url", format!("saw {url:?}"), "an http or https URL without user and password");
+        section.fault(
+            "url",
+            format!("saw {url:?}"),
+            "an http or https URL without user and password",
+        );
         return None;
     };
     let mut settings = HttpSettings::new(parsed);

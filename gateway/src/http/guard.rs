@@ -30,7 +30,9 @@ pub fn passes(headers: &HeaderMap, allowed: &Allowed) -> bool {
     let origin_fits = one(ORIGIN).is_none_or(|origin| {
         let same = origin.split_once("://").is_some_and(|(scheme, authority)| {
             let name = host_name(authority).to_ascii_lowercase();
-            matches!(scheme, "http" | "https") && LOOPBACK.contains(&name.as_str()) && allowed.hosts.contains(&name)
+            matches!(scheme, "http" | "https")
+                && LOOPBACK.contains(&name.as_str())
+                && allowed.hosts.contains(&name)
         });
         same || allowed.origins.iter().any(|known| known == origin)
     });

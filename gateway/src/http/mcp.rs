@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, State};
-use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::header::{ACCEPT, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use axum::routing::any;
 use bytes::{Bytes, BytesMut};
@@ -20,13 +20,13 @@ use serde_json::json;
 use tokio::time::{Duration, timeout};
 
 use crate::auth::{AuthError, Principal};
+use crate::call::keep_alive;
 use crate::ids;
 use crate::mcp::catalog::{Transport, Verb};
 use crate::mcp::front::{self, Inbound, Reply, ReplyBody, ReplyStream};
 use crate::mcp::headers::{Era, SESSION_ID};
 use crate::mcp::refusal::{Addressee, Refusal, render};
 use crate::state::Gateway;
-use crate::upstream::SseEvent;
 
 use super::{guard, sse, wellknown};
 
@@ -65,7 +65,12 @@ async fn only_server(
     }
 }
 
-async fn serve(gateway: &Arc<Gateway>, peer: SocketAddr, server: ServerName, request: Request<Body>) -> Response<Body> {
+async fn serve(
+    gateway: &Arc<Gateway>,
+    peer: SocketAddr,
+    server: ServerName,
+    request: Request<Body>,
+) -> Response<Body> {
     let snapshot = gateway.snapshot.load_full();
     let (parts, body) = request.into_parts();
     if !guard::passes(&parts.headers, &snapshot.config.listen.allowed) {
@@ -79,23 +84,26 @@ async fn serve(gateway: &Arc<Gateway>, peer: SocketAddr, server: ServerName, req
     };
     let principal = match authenticate(gateway, &parts.headers).await {
         Ok(principal) => principal,
-        Err(fault) => return unauthenticated(gateway, &fault, &server).await,
+        Err(fault) => return unauthenticated(gateway, &fault).await,
     };
     if verb == Verb::Post && !speaks_json(&parts.headers) {
         return plain(gateway, RefusalCode::ProtocolMedia, "", Some(&principal)).await;
     }
     let limits = &snapshot.config.limits;
-    let body = match read_body(body, limits.body_bytes, Duration::from_millis(limits.body_ms)).await {
+    let body = match read_body(body, limits.body_bytes, Duration::from_millis(limits.body_ms)).await
+    {
         Ok(body) => body,
         Err(code) => return plain(gateway, code, "", Some(&principal)).await,
     };
-    let session = parts.headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let session =
+        parts.headers.get(SESSION_ID).and_then(|value| value.to_str().ok()).map(str::to_owned);
     if verb != Verb::Post && session.is_none() {
         // Modern servers have neither stream nor session (405); a legacy client sends its session.
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
     let transport = Transport::Http(peer.ip().to_string());
-    let inbound = Inbound { verb, headers: parts.headers, body, principal, server, transport, session };
+    let inbound =
+        Inbound { verb, headers: parts.headers, body, principal, server, transport, session };
     let quiet = Duration::from_millis(limits.keep_alive_ms);
     respond(front::handle(gateway, inbound).await, quiet)
 }
@@ -104,25 +112,30 @@ async fn serve(gateway: &Arc<Gateway>, peer: SocketAddr, server: ServerName, req
 ///
 /// # Errors
 /// As [`crate::auth::Authenticator::verify`].
-pub async fn authenticate(gateway: &Gateway, headers: &HeaderMap) -> Result<Arc<Principal>, AuthError> {
+pub async fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+) -> Result<Arc<Principal>, AuthError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let first = values.next().map(|value| value.to_str().unwrap_or("\0"));
     let value = if values.next().is_some() { Some("\0") } else { first };
     gateway.auth.verify(value).await
 }
 
-async fn unauthenticated(gateway: &Gateway, fault: &AuthError, server: &ServerName) -> Response<Body> {
+async fn unauthenticated(gateway: &Gateway, fault: &AuthError) -> Response<Body> {
     tracing::info!(refusal = fault.code.code(), detail = %fault.detail, "request not authenticated");
     let mut response = plain(gateway, fault.code, "", None).await;
-    let challenge = wellknown::challenge(gateway, fault, Some(server));
-    if let Ok(value) = HeaderValue::from_str(&challenge) {
-        response.headers_mut().insert(WWW_AUTHENTICATE, value);
-    }
+    wellknown::challenge(gateway, fault, &mut response);
     response
 }
 
 /// A refusal of something whose body was not read or not understood.
-async fn plain(gateway: &Gateway, code: RefusalCode, note: &str, principal: Option<&Principal>) -> Response<Body> {
+async fn plain(
+    gateway: &Gateway,
+    code: RefusalCode,
+    note: &str,
+    principal: Option<&Principal>,
+) -> Response<Body> {
     let id = ids::call();
     let detail = BTreeMap::from([("edge".to_owned(), json!("http"))]);
     let recorded = front::record_refused(gateway, &id, code, principal, detail).await;
@@ -132,25 +145,37 @@ async fn plain(gateway: &Gateway, code: RefusalCode, note: &str, principal: Opti
 }
 
 fn speaks_json(headers: &HeaderMap) -> bool {
-    let media = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let content = media(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = |name: HeaderName| {
+        headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    };
+    let content =
+        media(CONTENT_TYPE).split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let accept = media(ACCEPT).to_ascii_lowercase();
     let accepts = |kind: &str| accept.contains(kind) || accept.contains("*/*");
-    content == "application/json" && (accept.is_empty() || accepts("application/json") || accepts("text/event-stream"))
+    content == "application/json"
+        && (accept.is_empty() || accepts("application/json") || accepts("text/event-stream"))
 }
 
 /// Reads a body up to its limits in bytes and time.
 ///
 /// # Errors
 /// `limit.body_bytes`, `limit.body_time`, or `protocol.invalid_json` if the client broke off.
-pub async fn read_body(body: Body, bytes_max: usize, within: Duration) -> Result<Bytes, RefusalCode> {
+pub async fn read_body(
+    body: Body,
+    bytes_max: usize,
+    within: Duration,
+) -> Result<Bytes, RefusalCode> {
     let read = async {
         let mut limited = Limited::new(body, bytes_max);
         let mut whole = BytesMut::new();
         let mut first = None;
         while let Some(frame) = limited.frame().await {
             let frame = frame.map_err(|fault| {
-                if fault.is::<http_body_util::LengthLimitError>() { RefusalCode::LimitBody } else { RefusalCode::ProtocolJson }
+                if fault.is::<http_body_util::LengthLimitError>() {
+                    RefusalCode::LimitBody
+                } else {
+                    RefusalCode::ProtocolJson
+                }
             })?;
             let Ok(data) = frame.into_data() else { continue };
             // Most bodies are one frame: no copy then.
@@ -172,7 +197,8 @@ fn respond(reply: Reply, quiet: Duration) -> Response<Body> {
     let Reply { status: code, headers, body } = reply;
     match body {
         ReplyBody::Empty => {
-            let mut response = status(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY));
+            let mut response =
+                status(StatusCode::from_u16(code).unwrap_or(StatusCode::BAD_GATEWAY));
             response.headers_mut().extend(headers);
             response
         }
@@ -195,11 +221,14 @@ fn respond(reply: Reply, quiet: Duration) -> Response<Body> {
 }
 
 /// Events as text, with a comment after each silence of `quiet`.
-fn text_of(events: ReplyStream, quiet: Duration) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
+fn text_of(
+    events: ReplyStream,
+    quiet: Duration,
+) -> impl stream::Stream<Item = Result<Bytes, Infallible>> {
     stream::unfold(events, move |mut events| async move {
         let event = match timeout(quiet, events.next()).await {
             Ok(event) => event?,
-            Err(_silence) => SseEvent::keep_alive(),
+            Err(_silence) => keep_alive(),
         };
         Some((Ok(sse::encode(&event)), events))
     })

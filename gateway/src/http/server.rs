@@ -18,7 +18,12 @@ use tracing::{debug, warn};
 
 /// Serves `router` until `stop`; then lets open requests end. Connections that stay idle are
 /// closed at once.
-pub async fn serve(listener: TcpListener, router: Router, limits: EdgeLimits, stop: CancellationToken) {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    limits: EdgeLimits,
+    stop: CancellationToken,
+) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(limits.connections_max));
     loop {

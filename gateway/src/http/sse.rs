@@ -2,12 +2,13 @@
 
 use bytes::Bytes;
 
+use crate::call::keep_alive;
 use crate::upstream::SseEvent;
 
 /// The text of one event. Messages are JSON on one line or several; each line is a `data` line.
 #[must_use]
 pub fn encode(event: &SseEvent) -> Bytes {
-    if event.is_keep_alive() {
+    if *event == keep_alive() {
         return Bytes::from_static(b": keep-alive\n\n");
     }
     let mut text = Vec::with_capacity(event.data.len().saturating_add(64));

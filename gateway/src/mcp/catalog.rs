@@ -38,7 +38,7 @@ pub struct ServerFacts {
 }
 
 /// What is known of one tool.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ToolFacts {
     /// Over the RFC 8785 form of the definition.
     pub digest: Digest,
@@ -77,7 +77,10 @@ impl ServerCatalog {
     }
 
     /// Takes over definitions; returns the names that are new or changed.
-    pub fn observe<'a>(&self, definitions: impl Iterator<Item = (&'a str, &'a RawValue)>) -> Vec<String> {
+    pub fn observe<'a>(
+        &self,
+        definitions: impl Iterator<Item = (&'a str, &'a RawValue)>,
+    ) -> Vec<String> {
         let mut news = Vec::new();
         let mut tools = BTreeMap::clone(&self.tools.load());
         for (name, definition) in definitions {

@@ -144,11 +144,26 @@ struct WireParams<'a> {
 struct WireMeta<'a> {
     #[serde(borrow, default, rename = "progressToken", deserialize_with = "present")]
     progress_token: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/protocolVersion", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/protocolVersion",
+        deserialize_with = "present"
+    )]
     protocol: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientInfo", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/clientInfo",
+        deserialize_with = "present"
+    )]
     client: Option<&'a RawValue>,
-    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities", deserialize_with = "present")]
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/clientCapabilities",
+        deserialize_with = "present"
+    )]
     capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     traceparent: Option<&'a RawValue>,
@@ -176,22 +191,32 @@ impl Message {
             StrictError::DuplicateKey => {
                 refuse(RefusalCode::ProtocolDuplicateKey, "an object has the same key twice")
             }
-            StrictError::Depth => refuse(RefusalCode::ProtocolDepth, "the body is nested too deeply"),
+            StrictError::Depth => {
+                refuse(RefusalCode::ProtocolDepth, "the body is nested too deeply")
+            }
         })?;
-        let wire: Wire<'_> = serde_json::from_slice(&body)
-            .map_err(|_shape| refuse(RefusalCode::ProtocolRequest, "the body is not a JSON-RPC 2.0 message"))?;
+        let wire: Wire<'_> = serde_json::from_slice(&body).map_err(|_shape| {
+            refuse(RefusalCode::ProtocolRequest, "the body is not a JSON-RPC 2.0 message")
+        })?;
         let id = wire.id.map(|raw| body.slice_ref(raw.get().as_bytes()));
         let refuse = |code, sentence| {
             let id = id.clone().filter(|raw| is_id(raw));
             EnvelopeError { code, sentence, id }
         };
         if wire.jsonrpc != "2.0" {
-            return Err(refuse(RefusalCode::ProtocolRequest, "the member jsonrpc has to be \"2.0\""));
+            return Err(refuse(
+                RefusalCode::ProtocolRequest,
+                "the member jsonrpc has to be \"2.0\"",
+            ));
         }
         if id.as_ref().is_some_and(|raw| !is_id(raw)) {
-            return Err(refuse(RefusalCode::ProtocolId, "the id is neither a string nor an integer"));
+            return Err(refuse(
+                RefusalCode::ProtocolId,
+                "the id is neither a string nor an integer",
+            ));
         }
-        let (kind, outcome, failed) = kind(&wire).map_err(|sentence| refuse(RefusalCode::ProtocolRequest, sentence))?;
+        let (kind, outcome, failed) =
+            kind(&wire).map_err(|sentence| refuse(RefusalCode::ProtocolRequest, sentence))?;
         let facts = wire
             .params
             .map(|raw| params_facts(&body, raw))
@@ -311,10 +336,13 @@ fn params_facts(body: &Bytes, raw: &RawValue) -> Result<ParamsFacts, &'static st
     if !raw.get().starts_with('{') {
         return Err("params is not an object");
     }
-    let wire: WireParams<'_> = serde_json::from_str(raw.get()).map_err(|_shape| "params is not an object")?;
+    let wire: WireParams<'_> =
+        serde_json::from_str(raw.get()).map_err(|_shape| "params is not an object")?;
     let slice = |raw: &RawValue| body.slice_ref(raw.get().as_bytes());
     let meta: WireMeta<'_> = match wire.meta {
-        Some(meta) => serde_json::from_str(meta.get()).map_err(|_shape| "_meta is not an object")?,
+        Some(meta) => {
+            serde_json::from_str(meta.get()).map_err(|_shape| "_meta is not an object")?
+        }
         None => WireMeta::default(),
     };
     Ok(ParamsFacts {

@@ -161,7 +161,8 @@ pub async fn record_refused(
     info!(call.id = %id, refusal = code.code(), "message refused");
     gateway.metrics.refusals.count(code);
     detail.insert("code".to_owned(), json!(code.code()));
-    let tenant = principal.map_or_else(|| gateway.own_tenant(), |principal| principal.tenant.clone());
+    let tenant =
+        principal.map_or_else(|| gateway.own_tenant(), |principal| principal.tenant.clone());
     let mut event = call::record::event(tenant, EventKind::Refused, principal, detail);
     event.call = Some(id.clone());
     gateway.journal.append(vec![Record::Event(Box::new(event))]).await.map(drop).map_err(|fault| {
@@ -180,7 +181,8 @@ async fn admit(
     let message = read(&snapshot, &inbound)?;
     let era = era(&inbound, &message)?;
     let addressee = Addressee::of(&message, era);
-    let refuse = |code, note: &str| Turned { code, note: note.to_owned(), addressee: addressee.clone() };
+    let refuse =
+        |code, note: &str| Turned { code, note: note.to_owned(), addressee: addressee.clone() };
     if gateway.draining.is_cancelled() {
         return Err(refuse(RefusalCode::LimitDraining, ""));
     }
@@ -193,9 +195,10 @@ async fn admit(
     if gateway.calls.len() >= snapshot.config.limits.calls_max {
         return Err(refuse(RefusalCode::LimitConcurrency, ""));
     }
-    let session = open_session(gateway, &inbound, &message, era)
-        .map_err(|code| refuse(code, ""))?;
-    let (message, round) = strip_state(gateway, &inbound, message).map_err(|code| refuse(code, ""))?;
+    let session =
+        open_session(gateway, &inbound, &message, era).map_err(|code| refuse(code, ""))?;
+    let (message, round) =
+        strip_state(gateway, &inbound, message).map_err(|code| refuse(code, ""))?;
     if let Some(server) = gateway.catalogs.get(&inbound.server) {
         learn(gateway, &inbound.server, server, &message).await;
         verify_params(&inbound, server, &message, era)
@@ -281,15 +284,22 @@ fn open_session(
 }
 
 /// Takes our own `requestState` out of a retried request. What an upstream issued stays.
-fn strip_state(gateway: &Gateway, inbound: &Inbound, message: Message) -> Result<(Message, u32), RefusalCode> {
-    let sealed = message.facts().request_state.as_deref().and_then(|state| state.strip_prefix(STATE_PREFIX));
+fn strip_state(
+    gateway: &Gateway,
+    inbound: &Inbound,
+    message: Message,
+) -> Result<(Message, u32), RefusalCode> {
+    let sealed =
+        message.facts().request_state.as_deref().and_then(|state| state.strip_prefix(STATE_PREFIX));
     let Some(sealed) = sealed else { return Ok((message, 0)) };
     let invalid = || RefusalCode::ProtocolState;
     let aad = bound_to(&inbound.principal, inbound.server.as_str(), message.target());
     let plain = gateway.sealing.open(&aad, sealed).ok_or_else(invalid)?;
     let state: HoldState = serde_json::from_slice(&plain).map_err(|_shape| invalid())?;
     let arguments = call::input::argument_bytes(&message).unwrap_or_default();
-    if state.expires_at < gateway.clock.now_ms() || state.arguments != forge_schemas::digest::Digest::of(arguments) {
+    if state.expires_at < gateway.clock.now_ms()
+        || state.arguments != forge_schemas::digest::Digest::of(arguments)
+    {
         return Err(invalid());
     }
     let params = message.params().ok_or_else(invalid)?;
@@ -325,7 +335,10 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Members<'de>, A::Error> {
                 let mut members = Vec::new();
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
@@ -373,8 +386,11 @@ fn verify_params(
     if era == Era::Legacy || !over_http || message.method() != "tools/call" {
         return Ok(());
     }
-    let Some(tool) = catalog.tool(message.target()).filter(|tool| !tool.mirrored.is_empty()) else { return Ok(()) };
-    let arguments = message.facts().arguments.as_deref().and_then(|raw| serde_json::from_slice(raw).ok());
+    let Some(tool) = catalog.tool(message.target()).filter(|tool| !tool.mirrored.is_empty()) else {
+        return Ok(());
+    };
+    let arguments =
+        message.facts().arguments.as_deref().and_then(|raw| serde_json::from_slice(raw).ok());
     headers::verify_params(&inbound.headers, &tool.mirrored, &arguments.unwrap_or_default())
 }
 
@@ -408,9 +424,14 @@ async fn run(gateway: &Arc<Gateway>, admission: Admission) -> Reply {
             return finished_reply(finished, events, opens, sealing);
         }
         Some(event) = events.recv(), if streams && !opens => event,
-        () = tokio::time::sleep(quiet), if streams && !opens => SseEvent::keep_alive(),
+        () = tokio::time::sleep(quiet), if streams && !opens => call::keep_alive(),
     };
-    let stream = ReplyStream { first: Some(first), events, answer: Some(Ending::Running(task)), _cancel: guard };
+    let stream = ReplyStream {
+        first: Some(first),
+        events,
+        answer: Some(Ending::Running(task)),
+        _cancel: guard,
+    };
     Reply { status: 200, headers: HeaderMap::new(), body: ReplyBody::Stream(stream) }
 }
 
@@ -435,7 +456,8 @@ fn finished_reply(
         return Reply { status: 500, headers: HeaderMap::new(), body: ReplyBody::Empty };
     };
     let mut headers = finished.headers.clone();
-    if opens && finished.answered
+    if opens
+        && finished.answered
         && let Some(value) = seal(&finished)
     {
         headers.insert(headers::SESSION_ID, value);
@@ -463,7 +485,7 @@ fn seal_session(
 ) -> Option<http::HeaderValue> {
     let mut session = session?;
     session.upstream = finished.session.clone().unwrap_or_default();
-    http::HeaderValue::from_str(&session::seal(&gateway.sealing, &session, principal, server)).ok()
+    http::HeaderValue::from_str(&session::seal(&gateway.sealing, &session, principal, server)?).ok()
 }
 
 const EVENTS_WAITING_MAX: usize = 64;

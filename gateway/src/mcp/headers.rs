@@ -79,9 +79,13 @@ pub fn verify(headers: &HeaderMap, message: &Message) -> Result<Era, HeaderError
             // go without.
         }
         (Some(header), None) => return Err(HeaderError::version(header)),
-        (None, Some(_)) => return Err(HeaderError::mismatch("the header MCP-Protocol-Version is missing")),
+        (None, Some(_)) => {
+            return Err(HeaderError::mismatch("the header MCP-Protocol-Version is missing"));
+        }
         (Some(header), Some(meta)) if header != meta => {
-            return Err(HeaderError::mismatch("MCP-Protocol-Version and _meta name different versions"));
+            return Err(HeaderError::mismatch(
+                "MCP-Protocol-Version and _meta name different versions",
+            ));
         }
         (Some(_), Some(meta)) if modern(meta) => {}
         (Some(_), Some(meta)) => return Err(HeaderError::version(meta)),
@@ -154,20 +158,31 @@ fn collect(schema: &Value, path: &mut Vec<String>, found: &mut Vec<MirroredParam
 ///
 /// # Errors
 /// If an annotated argument that is present has no header, or a header says something else.
-pub fn verify_params(headers: &HeaderMap, params: &[MirroredParam], arguments: &Value) -> Result<(), HeaderError> {
+pub fn verify_params(
+    headers: &HeaderMap,
+    params: &[MirroredParam],
+    arguments: &Value,
+) -> Result<(), HeaderError> {
     for param in params {
         let value = param.path.iter().try_fold(arguments, |value, name| value.get(name));
-        let name = HeaderName::try_from(format!("{PARAM_PREFIX}{}", param.header))
-            .map_err(|_bad_annotation| HeaderError::mismatch("the tool's x-mcp-header is not a header name"))?;
+        let name = HeaderName::try_from(format!("{PARAM_PREFIX}{}", param.header)).map_err(
+            |_bad_annotation| HeaderError::mismatch("the tool's x-mcp-header is not a header name"),
+        )?;
         let header = single(headers, &name)?;
         match (value, header) {
             (None | Some(Value::Null), None) => {}
             (Some(value), Some(header)) if same(value, header) => {}
             (Some(_), None) => {
-                return Err(HeaderError::mismatch(format!("the header Mcp-Param-{} is missing", param.header)));
+                return Err(HeaderError::mismatch(format!(
+                    "the header Mcp-Param-{} is missing",
+                    param.header
+                )));
             }
             (_, Some(_)) => {
-                return Err(HeaderError::mismatch(format!("Mcp-Param-{} is not the argument it mirrors", param.header)));
+                return Err(HeaderError::mismatch(format!(
+                    "Mcp-Param-{} is not the argument it mirrors",
+                    param.header
+                )));
             }
         }
     }
@@ -203,8 +218,11 @@ pub fn mirror(message: &Message, params: &[MirroredParam]) -> HeaderMap {
     if let Some(name) = mirrored_name(message) {
         put(NAME, name);
     }
-    let arguments: Value =
-        facts.arguments.as_deref().and_then(|raw| serde_json::from_slice(raw).ok()).unwrap_or_default();
+    let arguments: Value = facts
+        .arguments
+        .as_deref()
+        .and_then(|raw| serde_json::from_slice(raw).ok())
+        .unwrap_or_default();
     for param in params {
         let value = param.path.iter().try_fold(&arguments, |value, name| value.get(name));
         let text = match value {
@@ -224,11 +242,23 @@ pub fn mirror(message: &Message, params: &[MirroredParam]) -> HeaderMap {
 #[must_use]
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     const ALLOWED: &[&str] = &[
-        "accept", "content-type", "last-event-id", "mcp-method", "mcp-name", "mcp-protocol-version", "traceparent",
+        "accept",
+        "content-type",
+        "last-event-id",
+        "mcp-method",
+        "mcp-name",
+        "mcp-protocol-version",
+        "traceparent",
         "tracestate",
     ];
-    let allowed = |name: &HeaderName| ALLOWED.contains(&name.as_str()) || name.as_str().starts_with(PARAM_PREFIX);
-    headers.iter().filter(|(name, _)| allowed(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+    let allowed = |name: &HeaderName| {
+        ALLOWED.contains(&name.as_str()) || name.as_str().starts_with(PARAM_PREFIX)
+    };
+    headers
+        .iter()
+        .filter(|(name, _)| allowed(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
 }
 
 /// A header that may stand there once at most.
@@ -246,7 +276,8 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h st
 
 /// Undoes `=?base64?…?=`; `None` if that is broken.
 fn decode(value: &str) -> Option<String> {
-    let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) else {
+    let Some(inner) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?="))
+    else {
         return Some(value.to_owned());
     };
     String::from_utf8(STANDARD.decode(inner).ok()?).ok()

@@ -72,7 +72,11 @@ impl Addressee {
     #[must_use]
     pub fn of(message: &Message, era: Era) -> Self {
         let tool_call = message.kind() == Kind::Request && message.method() == "tools/call";
-        Self { id: message.id().filter(|_| message.kind() == Kind::Request).cloned(), tool_call, era }
+        Self {
+            id: message.id().filter(|_| message.kind() == Kind::Request).cloned(),
+            tool_call,
+            era,
+        }
     }
 }
 
@@ -128,14 +132,21 @@ pub fn message(id: Option<&[u8]>, member: &str, value: &Value) -> Bytes {
 fn table(code: RefusalCode, era: Era) -> (u16, i64) {
     use RefusalCode as C;
     match code {
-        C::AuthMissing | C::AuthInvalid | C::AuthExpired | C::AuthNotYetValid | C::AuthAudience | C::AuthIssuer
+        C::AuthMissing
+        | C::AuthInvalid
+        | C::AuthExpired
+        | C::AuthNotYetValid
+        | C::AuthAudience
+        | C::AuthIssuer
         | C::AuthClaims => (401, REFUSAL_JSON_RPC_CODE),
         C::AuthScope | C::ProtocolOrigin => (403, REFUSAL_JSON_RPC_CODE),
         C::AuthUnavailable => (503, REFUSAL_JSON_RPC_CODE),
         C::ProtocolJson => (400, -32700),
-        C::ProtocolBatch | C::ProtocolDuplicateKey | C::ProtocolDepth | C::ProtocolId | C::ProtocolRequest => {
-            (400, -32600)
-        }
+        C::ProtocolBatch
+        | C::ProtocolDuplicateKey
+        | C::ProtocolDepth
+        | C::ProtocolId
+        | C::ProtocolRequest => (400, -32600),
         C::ProtocolHeader => (400, -32020),
         C::ProtocolVersion => (400, if era == Era::Modern { -32022 } else { -32600 }),
         C::ProtocolMethod => (if era == Era::Modern { 404 } else { 200 }, -32601),
@@ -146,12 +157,31 @@ fn table(code: RefusalCode, era: Era) -> (u16, i64) {
         C::LimitBodyTime => (408, REFUSAL_JSON_RPC_CODE),
         C::LimitDraining => (503, REFUSAL_JSON_RPC_CODE),
         C::UpstreamServer => (404, REFUSAL_JSON_RPC_CODE),
-        C::LimitConcurrency | C::LimitSessions | C::LimitApprovals | C::PolicyDenied | C::PolicyError
-        | C::PolicyObligation | C::PolicyWithheld | C::DetectBlocked | C::DetectResidue | C::DetectLimit
-        | C::ApprovalPending | C::ApprovalDenied | C::ApprovalExpired | C::ApprovalChanged | C::ApprovalCancelled
-        | C::UpstreamUnavailable | C::UpstreamTimeout | C::UpstreamLost | C::UpstreamInvalid | C::UpstreamSize
-        | C::UpstreamUnknown | C::EvidenceUnavailable | C::SwitchActive | C::Cancelled | C::InternalError => {
-            (200, REFUSAL_JSON_RPC_CODE)
-        }
+        C::LimitConcurrency
+        | C::LimitSessions
+        | C::LimitApprovals
+        | C::PolicyDenied
+        | C::PolicyError
+        | C::PolicyObligation
+        | C::PolicyWithheld
+        | C::DetectBlocked
+        | C::DetectResidue
+        | C::DetectLimit
+        | C::ApprovalPending
+        | C::ApprovalDenied
+        | C::ApprovalExpired
+        | C::ApprovalChanged
+        | C::ApprovalCancelled
+        | C::ApprovalUsed
+        | C::UpstreamUnavailable
+        | C::UpstreamTimeout
+        | C::UpstreamLost
+        | C::UpstreamInvalid
+        | C::UpstreamSize
+        | C::UpstreamUnknown
+        | C::EvidenceUnavailable
+        | C::SwitchActive
+        | C::Cancelled
+        | C::InternalError => (200, REFUSAL_JSON_RPC_CODE),
     }
 }

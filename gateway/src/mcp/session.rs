@@ -27,22 +27,38 @@ pub struct LegacySession {
     pub client: ClientInfo,
 }
 
-/// Seals the session for its principal and server.
+/// Seals the session for its principal and server; `None` if there are no random bytes.
 #[must_use]
-pub fn seal(key: &SealingKey, session: &LegacySession, principal: &Principal, server: &ServerName) -> String {
+pub fn seal(
+    key: &SealingKey,
+    session: &LegacySession,
+    principal: &Principal,
+    server: &ServerName,
+) -> Option<String> {
     let plain = serde_json::to_vec(session).unwrap_or_default();
-    key.seal(&bound_to(principal, server), &plain)
+    key.seal(&bound_to(principal, server), &plain).ok()
 }
 
 /// Opens a session id; `None` if it is not one of ours for this principal and server.
 #[must_use]
-pub fn open(key: &SealingKey, id: &str, principal: &Principal, server: &ServerName) -> Option<LegacySession> {
+pub fn open(
+    key: &SealingKey,
+    id: &str,
+    principal: &Principal,
+    server: &ServerName,
+) -> Option<LegacySession> {
     let plain = key.open(&bound_to(principal, server), id)?;
     serde_json::from_slice(&plain).ok()
 }
 
 fn bound_to(principal: &Principal, server: &ServerName) -> Vec<u8> {
-    let parts = ["mcp-session", principal.tenant.as_str(), &principal.issuer, &principal.id, server.as_str()];
+    let parts = [
+        "mcp-session",
+        principal.tenant.as_str(),
+        &principal.issuer,
+        &principal.id,
+        server.as_str(),
+    ];
     // A JSON array keeps the parts apart whatever characters they have.
     serde_json::to_vec(&parts).unwrap_or_default()
 }

@@ -48,8 +48,10 @@ impl Options {
         let exe = std::env::current_exe().context("the path of this program is not known")?;
         let around = Surroundings::of(Path::new("."));
         let passed = ["PATH", "HOME", "LANG", "TMPDIR"];
-        let base_env =
-            passed.iter().filter_map(|name| Some(((*name).to_owned(), (around.env)(name)?))).collect();
+        let base_env = passed
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), (around.env)(name)?)))
+            .collect();
         Ok(Self { exe, base_env })
     }
 }
@@ -86,10 +88,14 @@ pub fn install_crypto() {
 /// # Errors
 /// If TLS cannot be set up.
 pub fn http_client() -> anyhow::Result<reqwest::Client> {
+    http_builder().build().context("the HTTP client cannot be set up")
+}
+
+/// The same, for who has something to add.
+fn http_builder() -> reqwest::ClientBuilder {
     install_crypto();
     let none = reqwest::redirect::Policy::none();
-    let client = reqwest::Client::builder().redirect(none).no_proxy().connect_timeout(Duration::from_secs(5));
-    client.build().context("the HTTP client cannot be set up")
+    reqwest::Client::builder().redirect(none).no_proxy().connect_timeout(Duration::from_secs(5))
 }
 
 /// Logs to stderr; `RUST_LOG` chooses what.
@@ -140,8 +146,18 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         header_read: Duration::from_millis(limits.header_ms),
     };
     let serving = vec![
-        tokio::spawn(serve(mcp, crate::http::mcp::router(Arc::clone(&gateway)), edge, listeners.clone())),
-        tokio::spawn(serve(admin, crate::http::admin::router(Arc::clone(&gateway)), edge, listeners.clone())),
+        tokio::spawn(serve(
+            mcp,
+            crate::http::mcp::router(Arc::clone(&gateway)),
+            edge,
+            listeners.clone(),
+        )),
+        tokio::spawn(serve(
+            admin,
+            crate::http::admin::router(Arc::clone(&gateway)),
+            edge,
+            listeners.clone(),
+        )),
     ];
     let written = RunFile {
         mcp: format!("http://{mcp_at}/mcp"),
@@ -151,7 +167,16 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     std::fs::write(&run_file, serde_json::to_vec(&written)?)
         .with_context(|| format!("cannot write {}", run_file.display()))?;
     info!(mcp = %mcp_at, admin = %admin_at, "gateway is ready");
-    Ok(Running { gateway, mcp: mcp_at, admin: admin_at, listeners, background, serving, helpers, run_file })
+    Ok(Running {
+        gateway,
+        mcp: mcp_at,
+        admin: admin_at,
+        listeners,
+        background,
+        serving,
+        helpers,
+        run_file,
+    })
 }
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
@@ -163,7 +188,12 @@ async fn record_start(gateway: &Gateway) -> anyhow::Result<()> {
     let snapshot = gateway.snapshot.load();
     let event = |kind, detail: Vec<(&str, Value)>| {
         let detail = detail.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Record::Event(Box::new(crate::call::record::event(gateway.own_tenant(), kind, None, detail)))
+        Record::Event(Box::new(crate::call::record::event(
+            gateway.own_tenant(),
+            kind,
+            None,
+            detail,
+        )))
     };
     let servers: Vec<&str> = snapshot.config.servers.keys().map(|name| name.as_str()).collect();
     let records = vec![
@@ -247,7 +277,8 @@ impl Running {
 /// If signals cannot be received.
 pub async fn signalled() -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -261,9 +292,11 @@ pub async fn signalled() -> anyhow::Result<()> {
 /// If none runs.
 pub fn admin_url(config: &Config) -> anyhow::Result<String> {
     let path = run_file(config);
-    let text = std::fs::read(&path)
-        .with_context(|| format!("no gateway runs with this configuration ({} is not there)", path.display()))?;
-    let run: RunFile = serde_json::from_slice(&text).with_context(|| format!("{} is not readable", path.display()))?;
+    let text = std::fs::read(&path).with_context(|| {
+        format!("no gateway runs with this configuration ({} is not there)", path.display())
+    })?;
+    let run: RunFile = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not readable", path.display()))?;
     Ok(run.admin)
 }
 
@@ -274,9 +307,19 @@ fn run_file(config: &Config) -> PathBuf {
 }
 
 /// The first generation.
-fn first_snapshot(config: Config, policy: forge_policies::PolicySet, scanner: forge_detectors::Scanner) -> ArcSwap<Snapshot> {
+fn first_snapshot(
+    config: Config,
+    policy: forge_policies::PolicySet,
+    scanner: forge_detectors::Scanner,
+) -> ArcSwap<Snapshot> {
     let config_digest = config.digest;
-    ArcSwap::from_pointee(Snapshot { generation: 1, config: Arc::new(config), config_digest, policy, scanner })
+    ArcSwap::from_pointee(Snapshot {
+        generation: 1,
+        config: Arc::new(config),
+        config_digest,
+        policy,
+        scanner,
+    })
 }
 
 const CLOSE_WAIT: Duration = Duration::from_secs(5);

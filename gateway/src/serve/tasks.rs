@@ -1,6 +1,7 @@
 //! What runs beside the calls: key refresh, expiry of approvals, the index of the log, the first
 //! look at the tool servers. Each has an owner and ends with the gateway.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use forge_schemas::ids::ServerName;
@@ -73,12 +74,21 @@ async fn index(gateway: Arc<Gateway>) {
 
 /// Reads what the index has not seen, log by log.
 async fn catch_up(gateway: &Arc<Gateway>) {
+    let indexed: BTreeMap<_, _> = match gateway.store.indexed().await {
+        Ok(indexed) => indexed.into_iter().collect(),
+        Err(fault) => {
+            warn!(error = %fault, "the index cannot be read");
+            return;
+        }
+    };
     for tenant in gateway.journal.heads().into_keys() {
-        let Ok(from) = gateway.store.indexed_to(&tenant).await else { continue };
+        let from = indexed.get(&tenant).copied().unwrap_or_default();
         let journal = Arc::clone(&gateway.journal);
         let owner = tenant.clone();
         let read = tokio::task::spawn_blocking(move || {
-            journal.read(&owner, from).map(|reader| reader.filter_map(Result::ok).map(|entry| entry.record).collect::<Vec<_>>())
+            journal.read(&owner, from).map(|reader| {
+                reader.filter_map(Result::ok).map(|entry| entry.record).collect::<Vec<_>>()
+            })
         });
         let Ok(Ok(records)) = read.await else {
             warn!(%tenant, "the log could not be read for the index");
@@ -95,7 +105,11 @@ async fn catch_up(gateway: &Arc<Gateway>) {
 
 /// Learns a server's tools early, so that the first call finds them.
 async fn look(gateway: Arc<Gateway>, name: ServerName) {
-    let (Some(server), Some(catalog)) = (gateway.upstreams.server(&name), gateway.catalogs.get(&name)) else { return };
+    let (Some(server), Some(catalog)) =
+        (gateway.upstreams.server(&name), gateway.catalogs.get(&name))
+    else {
+        return;
+    };
     let _one = catalog.probing.lock().await;
     match server.catalog().await {
         Ok(probed) => {

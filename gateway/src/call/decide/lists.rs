@@ -31,11 +31,16 @@ struct Cached<'a> {
 }
 
 /// Filters `tools/list`, takes its definitions into the catalog, and makes shared caching private.
-pub(super) async fn shape(gateway: &Gateway, call: &Call, message: Message) -> Result<Message, Stop> {
+pub(super) async fn shape(
+    gateway: &Gateway,
+    call: &Call,
+    message: Message,
+) -> Result<Message, Stop> {
     if message.failed() || message.outcome().is_none() {
         return Ok(message);
     }
-    let message = if call.method() == "tools/list" { filter(gateway, call, message)? } else { message };
+    let message =
+        if call.method() == "tools/list" { filter(gateway, call, message)? } else { message };
     Ok(private(message, call))
 }
 
@@ -52,12 +57,22 @@ fn filter(gateway: &Gateway, call: &Call, message: Message) -> Result<Message, S
     if let Some(catalog) = gateway.catalogs.get(&admission.server) {
         catalog.observe(named.iter().map(|(name, definition)| (name.as_str(), *definition)));
     }
-    let question =
-        Question { phase: Phase::List, call, message: &admission.message, findings: &[], approval: None, result: None };
+    let question = Question {
+        phase: Phase::List,
+        call,
+        message: &admission.message,
+        findings: &[],
+        approval: None,
+        result: None,
+    };
     let input = input::build(gateway, question);
     let names: Vec<(String, String)> =
         named.iter().map(|(name, _)| (admission.server.to_string(), name.clone())).collect();
-    let shown = admission.snapshot.policy.visible(&input, &names).map_err(|decision| super::denied(&decision))?;
+    let shown = admission
+        .snapshot
+        .policy
+        .visible(&input, &names)
+        .map_err(|decision| super::denied(&decision))?;
     if shown.iter().all(|shown| *shown) {
         return Ok(message);
     }
@@ -87,7 +102,12 @@ fn replace_tools(message: &Message, outcome: &[u8], array: &str, call: &Call) ->
 fn private(message: Message, call: &Call) -> Message {
     let cacheable = matches!(
         call.method(),
-        "server/discover" | "tools/list" | "prompts/list" | "resources/list" | "resources/templates/list" | "resources/read"
+        "server/discover"
+            | "tools/list"
+            | "prompts/list"
+            | "resources/list"
+            | "resources/templates/list"
+            | "resources/read"
     );
     if !cacheable {
         return message;

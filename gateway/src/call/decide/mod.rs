@@ -16,7 +16,7 @@ use crate::state::Gateway;
 use crate::upstream::SseEvent;
 
 use super::forward::Response;
-use super::input::{self, Question};
+use super::input::{self, Question, principal_key};
 use super::inspect::{Examined, Inspected};
 use super::record::Trail;
 use super::{Finished, Stop};
@@ -103,7 +103,9 @@ pub async fn request(gateway: &Gateway, inspected: Inspected) -> Decided {
         refusal = None;
     }
     if refusal.is_some() {
-        gateway.counters.denied(&call.admission().principal.key(), gateway.clock.now_ms());
+        gateway
+            .counters
+            .denied(&principal_key(&call.admission().principal), gateway.clock.now_ms());
     }
     gateway.metrics.decisions.count(decision.effect);
     Decided { call, findings, forward, decision, refusal, input: commitment }
@@ -119,7 +121,14 @@ pub(super) async fn again(
     approval: Value,
 ) -> Result<(), Stop> {
     let approval = Some(approval);
-    let question = Question { phase: Phase::Request, call, message: forward, findings, approval, result: None };
+    let question = Question {
+        phase: Phase::Request,
+        call,
+        message: forward,
+        findings,
+        approval,
+        result: None,
+    };
     let decision = ask(call, &input::build(gateway, question)).await;
     match decision.effect {
         Effect::Allow | Effect::RequireApproval => Ok(()),
@@ -134,7 +143,8 @@ async fn ask(call: &Call, input: &PolicyInput) -> Decision {
         return snapshot.policy.decide(input, ids::evaluation());
     }
     let (worker, input) = (std::sync::Arc::clone(snapshot), input.clone());
-    let asked = tokio::task::spawn_blocking(move || worker.policy.decide(&input, ids::evaluation())).await;
+    let asked =
+        tokio::task::spawn_blocking(move || worker.policy.decide(&input, ids::evaluation())).await;
     asked.unwrap_or_else(|_panic| policy_error(snapshot.policy.revision()))
 }
 
@@ -169,7 +179,8 @@ fn host_deny(decision: &mut Decision, code: RefusalCode) {
 }
 
 fn refusal_of(decision: &Decision) -> Option<RefusalCode> {
-    let host = |id: &str| decision.reasons.iter().any(|reason| reason.layer == "host" && reason.id == id);
+    let host =
+        |id: &str| decision.reasons.iter().any(|reason| reason.layer == "host" && reason.id == id);
     match decision.effect {
         Effect::Allow | Effect::RequireApproval => None,
         Effect::Deny if host("policy.error") => Some(RefusalCode::PolicyError),
@@ -186,8 +197,12 @@ pub(super) fn denied(decision: &Decision) -> Stop {
 
 /// The sentences that rules have for users, and the evaluation's name.
 pub(super) fn user_note(decision: &Decision) -> String {
-    let mut note: Vec<&str> =
-        decision.reasons.iter().map(|reason| reason.user_msg.as_str()).filter(|msg| !msg.is_empty()).collect();
+    let mut note: Vec<&str> = decision
+        .reasons
+        .iter()
+        .map(|reason| reason.user_msg.as_str())
+        .filter(|msg| !msg.is_empty())
+        .collect();
     note.dedup();
     let evaluation = format!("(evaluation {})", decision.evaluation_id);
     note.push(&evaluation);
@@ -198,7 +213,12 @@ fn shadow(call: &Call) -> bool {
     call.admission().snapshot.config.policy.mode == PolicyMode::Shadow
 }
 
-fn redacted(call: &Call, forward: &Message, findings: &[Finding], decision: &Decision) -> Option<Message> {
+fn redacted(
+    call: &Call,
+    forward: &Message,
+    findings: &[Finding],
+    decision: &Decision,
+) -> Option<Message> {
     let snapshot = &call.admission().snapshot;
     let params = forward.params()?;
     let changed = snapshot.scanner.apply(params, "", &decision.redactions, findings).ok()?;
@@ -237,7 +257,10 @@ pub async fn response(gateway: &Gateway, examined: Examined) -> Result<Answer, S
         return Ok(Answer::empty(response));
     }
     if let Some(code) = fault {
-        return Err(Stop { outcome: forge_schemas::record::Outcome::Refused, ..Stop::unknown(code) });
+        return Err(Stop {
+            outcome: forge_schemas::record::Outcome::Refused,
+            ..Stop::unknown(code)
+        });
     }
     let message = policy_on_result(gateway, &response, message, &findings).await?;
     let message = lists::shape(gateway, response.call(), message).await?;
@@ -255,7 +278,8 @@ async fn policy_on_result(
     let call = response.call();
     let admission = call.admission();
     let policy = &admission.snapshot.policy;
-    let (server, tool, tenant) = (&admission.server, admission.message.target(), &admission.principal.tenant);
+    let (server, tool, tenant) =
+        (&admission.server, admission.message.target(), &admission.principal.tenant);
     if !policy.has_phase(Phase::Response, server.as_str(), tool, tenant.as_str()) {
         return Ok(message);
     }
@@ -281,8 +305,10 @@ async fn policy_on_result(
     }
     let changed = message.outcome().and_then(|part| {
         let root = if message.failed() { "/error" } else { "/result" };
-        let changed = admission.snapshot.scanner.apply(part, root, &decision.redactions, findings).ok()?;
-        Message::parse(message.splice(part, &changed)?, admission.snapshot.config.limits.depth_max).ok()
+        let changed =
+            admission.snapshot.scanner.apply(part, root, &decision.redactions, findings).ok()?;
+        Message::parse(message.splice(part, &changed)?, admission.snapshot.config.limits.depth_max)
+            .ok()
     });
     changed.ok_or_else(|| Stop::refused(RefusalCode::DetectResidue))
 }
@@ -298,7 +324,13 @@ fn result_facts(message: &Message) -> ResultFacts {
     let is_error = message.failed() || value.get("isError") == Some(&Value::Bool(true));
     let structured = value.get("structuredContent").cloned().unwrap_or_default();
     let content = value.get("content").cloned().unwrap_or(value);
-    ResultFacts { is_error, content, structured, bytes: u64::try_from(bytes).unwrap_or(u64::MAX), truncated }
+    ResultFacts {
+        is_error,
+        content,
+        structured,
+        bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
+        truncated,
+    }
 }
 
 const INLINE_BYTES_MAX: u64 = 65_536;
