@@ -70,12 +70,12 @@ impl Ledger {
         match record {
             Record::Decision(decision) => {
                 self.slots.seen(decision.slot);
-                if decision.refusal.is_none() && decision.effect != Effect::Deny {
-                    let open = Open {
-                        effect: decision.effect,
-                        slot: decision.slot,
-                        session: decision.session.clone(),
-                    };
+                // In shadow mode a decision does not bind: the call goes on whatever it says.
+                let bound = decision.mode != "shadow";
+                let effect = if bound { decision.effect } else { Effect::Allow };
+                if decision.refusal.is_none() && effect != Effect::Deny {
+                    let open =
+                        Open { effect, slot: decision.slot, session: decision.session.clone() };
                     self.open.insert(decision.call.clone(), open);
                 }
             }

@@ -77,7 +77,7 @@ pub(crate) fn decision(tenant: &str, call: &str, slot: u64, effect: Effect) -> R
         "at": 0, "bundle": digest, "call": call, "client": RecordClient::default(),
         "config": digest, "definition": null, "effect": effect, "evaluation": "ev_1",
         "findings": [], "forwarded": digest, "input": digest, "kind": "decision", "log": "",
-        "method": "tools/call", "principal": {"id": "alice", "issuer": "i", "kind": "user"},
+        "method": "tools/call", "mode": "enforce", "principal": {"id": "alice", "issuer": "i", "kind": "user"},
         "reasons": [], "received": digest, "refusal": refusal, "revision": "r", "rules": digest,
         "seq": 0, "server": "s", "session": null, "session_prev": null, "session_seq": null,
         "slot": slot, "tenant": tenant, "tool": "echo", "v": 1}))
