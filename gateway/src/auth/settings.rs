@@ -107,7 +107,7 @@ impl Default for ClaimMap {
         Self {
             subject: "/sub".to_owned(),
             tenant: None,
-            default_tenant: Tenant::parse("default").ok(),
+            default_tenant: Some(Tenant::default()),
             roles: None,
             groups: None,
         }
