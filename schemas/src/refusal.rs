@@ -91,6 +91,7 @@ codes! {
     ApprovalDenied = "approval.denied", "A person refused this call. Do not repeat it.";
     ApprovalExpired = "approval.expired", "Nobody approved the call in time. Call again to ask anew.";
     ApprovalChanged = "approval.changed", "The tool or the policy changed after the call was approved, so the approval does not count. Call again to ask anew.";
+    ApprovalUsed = "approval.used", "The approval of this call was used before, by this call or by one just like it. Call again to ask anew.";
     ApprovalCancelled = "approval.cancelled", "The call was cancelled while it waited for approval.";
     UpstreamServer = "upstream.unknown_server", "There is no tool server of this name, or it may not be used.";
     UpstreamUnavailable = "upstream.unavailable", "The tool server cannot be reached. Nothing was executed; try again later.";

@@ -1,0 +1,3 @@
+DROP TABLE approval_votes;
+DROP TABLE approval_parcels;
+DROP TABLE approvals;

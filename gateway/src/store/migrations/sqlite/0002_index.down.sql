@@ -1,0 +1,3 @@
+DROP TABLE index_positions;
+DROP TABLE approval_records;
+DROP TABLE calls;
