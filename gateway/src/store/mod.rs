@@ -71,6 +71,9 @@ pub trait Store: Send + Sync + Debug {
     /// `approval.executed` records in the index than uses in the store.
     fn interrupted_approvals<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Approval>>;
 
+    /// How many `approval.executed` records of an approval the index has.
+    fn recorded_executions<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, u64>;
+
     /// Approvals of one tenant, newest first.
     fn approvals<'a>(&'a self, filter: &'a ApprovalFilter) -> Answer<'a, Vec<Approval>>;
 

@@ -220,6 +220,10 @@ impl Store for SqliteStore {
         Box::pin(self.find_interrupted(node))
     }
 
+    fn recorded_executions<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, u64> {
+        Box::pin(self.count_executions(id))
+    }
+
     fn approvals<'a>(&'a self, filter: &'a ApprovalFilter) -> Answer<'a, Vec<Approval>> {
         Box::pin(self.list_approvals(filter))
     }
@@ -351,7 +355,10 @@ async fn protect(path: &Path) -> Result<(), StoreError> {
         let only_ours = std::fs::Permissions::from_mode(MODE);
         file.set_permissions(only_ours).await.map_err(failed)?;
     }
-    Ok(())
+    // The name of a new file is durable only when its folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = tokio::fs::File::open(folder.unwrap_or(Path::new("."))).await.map_err(failed)?;
+    folder.sync_all().await.map_err(failed)
 }
 
 const RETRY_AFTER: Duration = Duration::from_millis(5);
