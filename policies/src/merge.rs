@@ -160,7 +160,8 @@ fn ordered(mut reasons: Vec<Reason>) -> Vec<Reason> {
     const ORDER: [&str; 4] = ["host", "org", "tenant", "tools"];
     let rank = |reason: &Reason| ORDER.iter().position(|layer| *layer == reason.layer);
     reasons.sort_by(|left, right| {
-        let key = |reason: &Reason| (rank(reason), reason.file.clone(), reason.id.clone(), reason.line);
+        let key =
+            |reason: &Reason| (rank(reason), reason.file.clone(), reason.id.clone(), reason.line);
         key(left).cmp(&key(right))
     });
     reasons.dedup();
@@ -215,7 +216,10 @@ fn unsupported(union: &Union, terms: Terms<'_>) -> Vec<Reason> {
         .filter(|obligation| !terms.obligations.contains(&obligation.r#type))
         .map(|obligation| {
             let Obligation { id, r#type, .. } = obligation;
-            host(UNKNOWN_OBLIGATION, &format!("obligation {id} of type {type} is not supported", r#type = r#type))
+            host(
+                UNKNOWN_OBLIGATION,
+                &format!("obligation {id} of type {type} is not supported", r#type = r#type),
+            )
         });
     let limits = (!terms.limits && !union.limits.is_empty())
         .then(|| host(UNKNOWN_OBLIGATION, "limits are not supported"));
@@ -252,7 +256,12 @@ impl Union {
         }
     }
 
-    fn decision(mut self, effect: Effect, reasons: Vec<Reason>, approval: Option<ApprovalTerms>) -> Merged {
+    fn decision(
+        mut self,
+        effect: Effect,
+        reasons: Vec<Reason>,
+        approval: Option<ApprovalTerms>,
+    ) -> Merged {
         self.obligations.sort_by(|left, right| {
             let key = |obligation: &Obligation| {
                 let properties = serde_json::to_string(&obligation.properties).unwrap_or_default();

@@ -125,15 +125,18 @@ fn all_faults_of_all_files_come_at_once() {
     ]);
     let codes: Vec<(&str, &str)> =
         found.iter().map(|fault| (fault.file.as_str(), fault.code.as_str())).collect();
-    assert_eq!(codes, [
-        ("a.rego", "policy.unsafe_variable"),
-        ("a.rego", "policy.forbidden_builtin"),
-        ("b.rego", "policy.package"),
-        ("c.rego", "policy.package"),
-        ("c_test.rego", "policy.test_package"),
-        ("d.rego", "policy.package"),
-        ("data.json", "policy.data"),
-    ]);
+    assert_eq!(
+        codes,
+        [
+            ("a.rego", "policy.unsafe_variable"),
+            ("a.rego", "policy.forbidden_builtin"),
+            ("b.rego", "policy.package"),
+            ("c.rego", "policy.package"),
+            ("c_test.rego", "policy.test_package"),
+            ("d.rego", "policy.package"),
+            ("data.json", "policy.data"),
+        ]
+    );
 }
 
 #[test]
@@ -152,8 +155,12 @@ fn deep_brackets_are_refused_before_the_parser_sees_them() {
         assert_eq!((found[0].0.as_str(), found[0].1), ("too_deep", 2));
     }
     // Hidden behind strings, comments and raw strings.
-    let hidden = format!("x := \"\\\\\" # \"\ny := `\\` \nz := {}1{}", "[".repeat(11), "]".repeat(11));
-    assert_eq!(of(&hidden).first().map(|fault| (fault.0.clone(), fault.1)), Some(("too_deep".into(), 4)));
+    let hidden =
+        format!("x := \"\\\\\" # \"\ny := `\\` \nz := {}1{}", "[".repeat(11), "]".repeat(11));
+    assert_eq!(
+        of(&hidden).first().map(|fault| (fault.0.clone(), fault.1)),
+        Some(("too_deep".into(), 4))
+    );
 }
 
 #[test]
@@ -166,7 +173,8 @@ fn sizes_have_limits() {
     assert_eq!(of(&large)[0].0, "too_large");
     let files: Vec<(String, String)> =
         (0..600).map(|number| (format!("f{number}.rego"), "package a".to_owned())).collect();
-    let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
+    let files: Vec<(&str, &str)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
     assert_eq!(faults(&files)[0].code, "policy.too_large");
 }
 
@@ -182,9 +190,15 @@ fn a_long_chain_of_rules_is_refused_before_it_overflows_a_stack() {
 #[test]
 fn helpers_and_data_are_found_across_files() {
     let files = [
-        ("lib.rego", "package forge.lib.people\nimport data.known\nteam(name) if name in known.teams\n"),
+        (
+            "lib.rego",
+            "package forge.lib.people\nimport data.known\nteam(name) if name in known.teams\n",
+        ),
         ("known/data.json", "{\"teams\": [\"a\"]}"),
-        ("a.rego", "package forge.org.request\nimport data.forge.lib.people as p\nallow if p.team(\"a\")\n"),
+        (
+            "a.rego",
+            "package forge.org.request\nimport data.forge.lib.people as p\nallow if p.team(\"a\")\n",
+        ),
     ];
     check(&bundle(&files)).unwrap();
     let set = crate::tests::load(&files);
@@ -196,10 +210,16 @@ fn warnings_do_not_refuse() {
     let rego = "package forge.org.request\nallow := true\ndeny contains {\"id\": \"x\"} if input.v == 2\ndeny contains {\"id\": \"x\"} if input.v == 3\n";
     let report = check(&bundle(&[("a.rego", rego), ("b.rego", "package mine\nx := 1\n")])).unwrap();
     let codes: Vec<&str> = report.warnings.iter().map(|fault| fault.code.as_str()).collect();
-    assert_eq!(codes, [
-        "policy.phase_closed", "policy.phase_closed", "policy.phase_closed", "policy.duplicate_id",
-        "policy.foreign_package",
-    ]);
+    assert_eq!(
+        codes,
+        [
+            "policy.phase_closed",
+            "policy.phase_closed",
+            "policy.phase_closed",
+            "policy.duplicate_id",
+            "policy.foreign_package",
+        ]
+    );
 }
 
 #[test]
@@ -211,7 +231,9 @@ fn the_checker_speaks_json() {
     let good = ask(&[("a.rego", "package forge.org.request\nallow := true\n")]);
     assert!(matches!(good, CheckResponse::Report(report) if report.rules == 1));
     let bad = ask(&[("a.rego", "package forge.org.request\nallow := typo\n")]);
-    assert!(matches!(bad, CheckResponse::Faults(faults) if faults[0].code == "policy.unsafe_variable"));
+    assert!(
+        matches!(bad, CheckResponse::Faults(faults) if faults[0].code == "policy.unsafe_variable")
+    );
     let nothing: CheckResponse = serde_json::from_slice(&check_json(b"{")).unwrap();
     assert!(matches!(nothing, CheckResponse::Faults(faults) if faults[0].code == "policy.load"));
 }
@@ -219,7 +241,9 @@ fn the_checker_speaks_json() {
 #[test]
 fn bundles_take_rego_data_and_a_manifest_and_nothing_else() {
     let revision = |files: &[(&str, &str)]| {
-        crate::Bundle::new(sources(files)).map(|bundle| bundle.revision().to_owned()).map_err(|error| error.to_string())
+        crate::Bundle::new(sources(files))
+            .map(|bundle| bundle.revision().to_owned())
+            .map_err(|error| error.to_string())
     };
     let rego = ("a.rego", "package a");
     assert!(revision(&[rego]).unwrap().starts_with("local@"));

@@ -30,20 +30,45 @@ fn reasons(decision: &Decision) -> Vec<&str> {
 fn what_goes_wrong_while_evaluating_denies_with_policy_error() {
     let cases = [
         // A builtin fails: strict.
-        ("deny contains {\"id\": \"x\"} if to_number(input.resource.properties.arguments.n) > 1", json!({"n": "9e99x"})),
-        ("deny contains {\"id\": \"x\"} if regex.match(input.resource.properties.arguments.n, \"a\")", json!({"n": "("})),
+        (
+            "deny contains {\"id\": \"x\"} if to_number(input.resource.properties.arguments.n) > 1",
+            json!({"n": "9e99x"}),
+        ),
+        (
+            "deny contains {\"id\": \"x\"} if regex.match(input.resource.properties.arguments.n, \"a\")",
+            json!({"n": "("}),
+        ),
         // Two complete rules disagree.
-        ("y := 1\ny := 2 if input.resource.properties.arguments.n\ndeny contains {\"id\": \"x\"} if y == 1", json!({"n": true})),
+        (
+            "y := 1\ny := 2 if input.resource.properties.arguments.n\ndeny contains {\"id\": \"x\"} if y == 1",
+            json!({"n": true}),
+        ),
         // Malformed answers.
-        ("deny contains item if item := input.resource.properties.arguments", json!({"id": "x", "more": 1})),
-        ("deny contains item if item := input.resource.properties.arguments.n", json!({"n": "text"})),
-        ("deny contains {\"id\": input.resource.properties.arguments.n}", json!({"n": "<undefined>"})),
+        (
+            "deny contains item if item := input.resource.properties.arguments",
+            json!({"id": "x", "more": 1}),
+        ),
+        (
+            "deny contains item if item := input.resource.properties.arguments.n",
+            json!({"n": "text"}),
+        ),
+        (
+            "deny contains {\"id\": input.resource.properties.arguments.n}",
+            json!({"n": "<undefined>"}),
+        ),
         ("deny contains {\"id\": input.resource.properties.arguments.n}", json!({"n": 5})),
-        ("obligations contains {\"id\": \"x\", \"type\": input.resource.properties.arguments.n}", json!({"n": null})),
+        (
+            "obligations contains {\"id\": \"x\", \"type\": input.resource.properties.arguments.n}",
+            json!({"n": null}),
+        ),
     ];
     for (rule, value) in cases {
         let decision = with_rule(rule, &arguments(&value));
-        assert_eq!((decision.effect, reasons(&decision)), (Effect::Deny, vec!["policy.error"]), "{rule}");
+        assert_eq!(
+            (decision.effect, reasons(&decision)),
+            (Effect::Deny, vec!["policy.error"]),
+            "{rule}"
+        );
         assert_eq!(decision.reasons[0].layer, "host");
         assert!(!decision.reasons[0].msg.contains("9e99x"), "the reason quotes the input");
     }
@@ -99,7 +124,11 @@ deny contains {\"id\": names.third} if input.resource.type == \"tool\"
         .map(|reason| (reason.id.as_str(), reason.file.as_str(), reason.line))
         .collect();
     // An id that is computed points at the first rule of the set.
-    let wanted = [("first", "p/request.rego", 7), ("second", "p/request.rego", 9), ("third", "p/request.rego", 7)];
+    let wanted = [
+        ("first", "p/request.rego", 7),
+        ("second", "p/request.rego", 9),
+        ("third", "p/request.rego", 7),
+    ];
     assert_eq!(found, wanted);
     assert_eq!(decision.reasons[0].user_msg, "u");
 }
@@ -121,7 +150,9 @@ fn servers_tools_and_tenants_are_called_as_they_are_called() {
 #[test]
 fn numbers_arrive_as_they_were_sent() {
     let equals = |literal: &str, value: Value| {
-        let rule = format!("deny contains {{\"id\": \"same\"}} if input.resource.properties.arguments.n == {literal}");
+        let rule = format!(
+            "deny contains {{\"id\": \"same\"}} if input.resource.properties.arguments.n == {literal}"
+        );
         !with_rule(&rule, &arguments(&json!({ "n": value }))).reasons.is_empty()
     };
     assert!(equals("9007199254740993", json!(9_007_199_254_740_993_u64)));
@@ -130,7 +161,10 @@ fn numbers_arrive_as_they_were_sent() {
     assert!(equals("-9223372036854775808", json!(i64::MIN)));
     assert!(equals("0.1", json!(0.1)));
     assert!(equals("1", json!(1.0)), "1.0 and 1 are one number in Rego");
-    assert!(!equals("5", json!({"$serde_json::private::Number": "5"})), "an object stays an object");
+    assert!(
+        !equals("5", json!({"$serde_json::private::Number": "5"})),
+        "an object stays an object"
+    );
 }
 
 #[test]
@@ -148,11 +182,15 @@ fn what_is_larger_than_a_number_can_be_still_compares() {
 fn duties_that_nobody_carries_out_deny() {
     let known = with_rule("obligations contains {\"id\": \"o\", \"type\": \"log\"}", &json!({}));
     assert_eq!((known.effect, known.obligations.len()), (Effect::Allow, 1));
-    let unknown = with_rule("obligations contains {\"id\": \"o\", \"type\": \"watermark\"}", &json!({}));
+    let unknown =
+        with_rule("obligations contains {\"id\": \"o\", \"type\": \"watermark\"}", &json!({}));
     assert_eq!(reasons(&unknown), ["policy.unknown_obligation"]);
     let rule = "limits contains {\"key\": [\"subject\"], \"rate\": {\"per_s\": 1}}";
     let text = format!("{ALLOW}{rule}\n");
-    let set = PolicySet::load(&super::bundle(&[("a.rego", &text)]), Limits { enforces_limits: false, ..limits() });
+    let set = PolicySet::load(
+        &super::bundle(&[("a.rego", &text)]),
+        Limits { enforces_limits: false, ..limits() },
+    );
     let decision = set.unwrap().decide(&input(&json!({})), "ev_1".to_owned());
     assert_eq!(reasons(&decision), ["policy.unknown_obligation"]);
     assert_eq!(with_rule(rule, &json!({})).limits.len(), 1);
@@ -180,20 +218,33 @@ fn the_starter_bundle_decides_the_story_of_the_demo() {
             "action": {"properties": {"read_only": read_only}},
             "resource": {"id": format!("demo/{tool}"), "properties": {"tool": tool, "arguments": arguments}}});
         let decision = set.decide(&input(&changes), "ev_1".to_owned());
-        let ids = decision.reasons.iter().map(|reason| reason.id.clone()).collect::<Vec<_>>().join(" ");
+        let ids =
+            decision.reasons.iter().map(|reason| reason.id.clone()).collect::<Vec<_>>().join(" ");
         (decision.effect, ids)
     };
     let (reader, writer) = (|| json!(["reader"]), || json!(["writer"]));
     let outcome = |effect, ids: &str| (effect, ids.to_owned());
     assert_eq!(case("add", reader(), true, json!({"a": 1, "b": 2})), outcome(Effect::Allow, ""));
-    assert_eq!(case("lookup_customer", reader(), true, json!({"id": 7})), outcome(Effect::Allow, ""));
-    assert_eq!(case("read_file", reader(), true, json!({"path": "/workspace/a"})), outcome(Effect::Allow, ""));
+    assert_eq!(
+        case("lookup_customer", reader(), true, json!({"id": 7})),
+        outcome(Effect::Allow, "")
+    );
+    assert_eq!(
+        case("read_file", reader(), true, json!({"path": "/workspace/a"})),
+        outcome(Effect::Allow, "")
+    );
     assert_eq!(
         case("read_file", reader(), true, json!({"path": "/workspace/../etc/passwd"})),
         outcome(Effect::Deny, "read_file.outside path.goes_up").clone_sorted()
     );
-    assert_eq!(case("transfer_funds", reader(), false, json!({"amount": 5})), outcome(Effect::Deny, "default.deny"));
-    assert_eq!(case("transfer_funds", writer(), false, json!({"amount": 5})), outcome(Effect::Allow, ""));
+    assert_eq!(
+        case("transfer_funds", reader(), false, json!({"amount": 5})),
+        outcome(Effect::Deny, "default.deny")
+    );
+    assert_eq!(
+        case("transfer_funds", writer(), false, json!({"amount": 5})),
+        outcome(Effect::Allow, "")
+    );
     assert_eq!(
         case("transfer_funds", writer(), false, json!({"amount": 25000})),
         outcome(Effect::RequireApproval, "transfer.large")
@@ -226,10 +277,13 @@ grants contains {\"server\": \"git*\", \"tool\": \"read_*\"} if \"dev\" in input
 ";
     let tenant = "package forge.tenant.acme.list\ngrants contains \"*/*d*\"\n";
     let tool = "package forge.tools.demo.dd.list\ndeny contains {\"id\": \"hidden\"}\n";
-    let names = [("demo", "add"), ("demo", "x"), ("github", "read_d"), ("other", "d"), ("demo", "dd")];
+    let names =
+        [("demo", "add"), ("demo", "x"), ("github", "read_d"), ("other", "d"), ("demo", "dd")];
     let shown = |files: &[(&str, &str)], roles: Value| {
         let subject = json!({"phase": "list", "subject": {"properties": {"roles": roles}}});
-        load(files).visible(&input(&subject), &names).map_err(|refused| refused.reasons[0].id.clone())
+        load(files)
+            .visible(&input(&subject), &names)
+            .map_err(|refused| refused.reasons[0].id.clone())
     };
     let (o, t, d) = (("o.rego", org), ("t.rego", tenant), ("d.rego", tool));
     assert_eq!(shown(&[o], json!(["x"])), Ok(vec![true, true, false, false, true]));
@@ -273,7 +327,8 @@ fn a_set_is_shared_by_threads() {
     let question = input(&json!({}));
     let effect = || set.decide(&question, "ev_1".to_owned()).effect;
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..4).map(|_| scope.spawn(|| (0..50).map(|_| effect()).collect::<Vec<_>>())).collect();
+        let workers: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (0..50).map(|_| effect()).collect::<Vec<_>>())).collect();
         for worker in workers {
             assert!(worker.join().unwrap().iter().all(|effect| *effect == Effect::Allow));
         }

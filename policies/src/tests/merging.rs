@@ -23,8 +23,12 @@ const SAYINGS: [(&str, &str); 6] = [
 ];
 
 fn answer(parts: &Value) -> Answer {
-    let wrapped: serde_json::Map<String, Value> =
-        parts.as_object().unwrap().iter().map(|(key, value)| (key.clone(), json!([value]))).collect();
+    let wrapped: serde_json::Map<String, Value> = parts
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| (key.clone(), json!([value])))
+        .collect();
     decode(Value::Object(wrapped), Phase::Request).unwrap()
 }
 
@@ -63,7 +67,8 @@ fn the_stronger_saying_wins_in_every_pair_and_either_order() {
                 for layers in [[Layer::Org, Layer::Tenant], [Layer::Tools, Layer::Org]] {
                     let [left, right] = layers;
                     let merged = decide(Phase::Request, &[(left, first), (right, second)], &[]);
-                    let ids: Vec<&str> = merged.reasons.iter().map(|reason| reason.id.as_str()).collect();
+                    let ids: Vec<&str> =
+                        merged.reasons.iter().map(|reason| reason.id.as_str()).collect();
                     let case = format!("{left:?} {first}, {right:?} {second}: {merged:?}");
                     let effect = match *strong_word {
                         // Nobody overrules a layer that has to allow and does not.
@@ -73,7 +78,8 @@ fn the_stronger_saying_wins_in_every_pair_and_either_order() {
                         _ => Effect::Deny,
                     };
                     assert_eq!(merged.effect, effect, "{case}");
-                    let overruled = *weak_word == "silence" && ["approval", "allow"].contains(strong_word);
+                    let overruled =
+                        *weak_word == "silence" && ["approval", "allow"].contains(strong_word);
                     let wanted = if overruled { "default.deny" } else { id };
                     assert!(wanted.is_empty() || ids.contains(&wanted), "{case}");
                 }
@@ -92,8 +98,16 @@ fn rank(effect: Effect) -> u8 {
 
 #[test]
 fn adding_a_layer_never_relaxes() {
-    let words =
-        ["error", "deny", "obligation", "approval", "approval alone", "allow", "silence", "restricts"];
+    let words = [
+        "error",
+        "deny",
+        "obligation",
+        "approval",
+        "approval alone",
+        "allow",
+        "silence",
+        "restricts",
+    ];
     for phase in [Phase::Request, Phase::Response, Phase::Approve, Phase::Admin, Phase::List] {
         for org in words {
             for tenant in words {
@@ -153,7 +167,8 @@ fn silence_means_what_the_reference_says_in_each_phase() {
 #[test]
 fn requirements_that_were_met_are_taken_off_and_nothing_else() {
     let layers = |org, tenant| [(Layer::Org, org), (Layer::Tenant, tenant)];
-    let effect = |layers: &[(Layer, &str)], met: &[&str]| decide(Phase::Request, layers, met).effect;
+    let effect =
+        |layers: &[(Layer, &str)], met: &[&str]| decide(Phase::Request, layers, met).effect;
     assert_eq!(effect(&layers("approval", "allow"), &["ask"]), Effect::Allow);
     assert_eq!(effect(&layers("approval", "allow"), &["other"]), Effect::RequireApproval);
     assert_eq!(effect(&layers("approval", "deny"), &["ask"]), Effect::Deny);
@@ -219,10 +234,13 @@ fn redactions_and_obligations_are_united_and_limits_take_the_strictest() {
     assert_eq!(merged.effect, Effect::Allow);
     assert_eq!(merged.redactions.len(), 2);
     assert_eq!(merged.obligations.len(), 2);
-    assert_eq!(merged.limits, vec![
-        json!({"key": ["subject"], "rate": {"per_s": 2.0, "burst": 3}}),
-        json!({"key": ["tenant"], "budget": "usd", "amount": 4.0}),
-    ]);
+    assert_eq!(
+        merged.limits,
+        vec![
+            json!({"key": ["subject"], "rate": {"per_s": 2.0, "burst": 3}}),
+            json!({"key": ["tenant"], "budget": "usd", "amount": 4.0}),
+        ]
+    );
     assert_eq!(json!(merged.labels), json!({"risk": "high", "other": 1}));
 }
 
@@ -260,8 +278,12 @@ fn items_that_are_not_exactly_right_are_malformed() {
         json!({"deny": (0..300).map(|id| json!({"id": id.to_string()})).collect::<Vec<_>>()}),
     ];
     for parts in bad {
-        let wrapped: serde_json::Map<String, Value> =
-            parts.as_object().unwrap().iter().map(|(key, value)| (key.clone(), json!([value]))).collect();
+        let wrapped: serde_json::Map<String, Value> = parts
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(key, value)| (key.clone(), json!([value])))
+            .collect();
         assert!(decode(Value::Object(wrapped), Phase::Request).is_err(), "{parts}");
     }
 }
