@@ -60,7 +60,7 @@ fn samples() -> Vec<record::Record> {
     let approval = serde_json::json!({
         "kind": "approval.decided", "approval": "ap_1", "approver": {"id": "b", "issuer": "i", "kind": "user"},
         "arguments": crate::digest::Digest::of(b"a"), "at": 1, "call": "call_1",
-        "digest": crate::digest::Digest::of(b"d"), "expires_at": 7, "log": "l", "reason": null,
+        "digest": crate::digest::Digest::of(b"d"), "expires_at": 7, "log": "l", "max_uses": 1, "reason": null,
         "requirements": ["x"], "seq": 6, "session": null, "session_prev": null, "session_seq": null,
         "tenant": "t", "v": 1, "verdict": "approve"});
     let event = serde_json::json!({
