@@ -65,3 +65,16 @@ fn there_are_enough_rules_and_each_is_documented() {
         );
     }
 }
+
+#[test]
+fn the_reference_page_lists_every_rule_as_it_is() {
+    let page = include_str!("../../../docs/reference/detectors.md");
+    let word = |value: serde_json::Value| value.as_str().unwrap().to_owned();
+    for rule in scanner().rules() {
+        let severity = word(serde_json::to_value(rule.severity()).unwrap());
+        let confidence = word(serde_json::to_value(rule.confidence()).unwrap());
+        let (id, title, entity) = (rule.id(), rule.title(), rule.entity());
+        let row = format!("| `{id}` | {title} | `{entity}` | {severity} | {confidence} |");
+        assert!(page.contains(&row), "missing in docs/reference/detectors.md: {row}");
+    }
+}

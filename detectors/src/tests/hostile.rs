@@ -154,7 +154,9 @@ fn random_bytes_as_text_neither_panic_nor_leave_anything_behind() {
                 1 => text.push_str(PIECES[roll(u64::try_from(PIECES.len()).unwrap())]),
                 2 => text.push_str(&STANDARD.encode(&text)),
                 _ => {
-                    text.extend((0..roll(12)).map(|_| char::from(u8::try_from(roll(128)).unwrap())));
+                    text.extend(
+                        (0..roll(12)).map(|_| char::from(u8::try_from(roll(128)).unwrap())),
+                    );
                 }
             }
         }
