@@ -99,12 +99,17 @@ pub(crate) enum Expr {
     /// A reference: `root.step[step]…`.
     Reference {
         at: At,
+<<<<<<< HEAD
         root: Box<Expr>,
+=======
+        root: Box<Self>,
+>>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
         steps: Vec<Step>,
     },
     Call {
         at: At,
         function: Vec<String>,
+<<<<<<< HEAD
         arguments: Vec<Expr>,
     },
     Object {
@@ -116,16 +121,34 @@ pub(crate) enum Expr {
     },
     Comprehension {
         terms: Vec<Expr>,
+=======
+        arguments: Vec<Self>,
+    },
+    Object {
+        at: At,
+        fields: Vec<(Self, Self)>,
+    },
+    Array {
+        items: Vec<Self>,
+    },
+    Comprehension {
+        terms: Vec<Self>,
+>>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
         query: Vec<Statement>,
     },
     /// `pattern := value` or `pattern = value`; the latter binds on both sides.
     Assign {
         declares: bool,
+<<<<<<< HEAD
         pattern: Box<Expr>,
         value: Box<Expr>,
+=======
+        pattern: Box<Self>,
+        value: Box<Self>,
+>>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
     },
     /// Sets and operators.
-    Many(Vec<Expr>),
+    Many(Vec<Self>),
 }
 
 /// A step of a reference.
