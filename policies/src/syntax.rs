@@ -99,29 +99,12 @@ pub(crate) enum Expr {
     /// A reference: `root.step[step]…`.
     Reference {
         at: At,
-<<<<<<< HEAD
-        root: Box<Expr>,
-=======
         root: Box<Self>,
->>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
         steps: Vec<Step>,
     },
     Call {
         at: At,
         function: Vec<String>,
-<<<<<<< HEAD
-        arguments: Vec<Expr>,
-    },
-    Object {
-        at: At,
-        fields: Vec<(Expr, Expr)>,
-    },
-    Array {
-        items: Vec<Expr>,
-    },
-    Comprehension {
-        terms: Vec<Expr>,
-=======
         arguments: Vec<Self>,
     },
     Object {
@@ -133,19 +116,13 @@ pub(crate) enum Expr {
     },
     Comprehension {
         terms: Vec<Self>,
->>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
         query: Vec<Statement>,
     },
     /// `pattern := value` or `pattern = value`; the latter binds on both sides.
     Assign {
         declares: bool,
-<<<<<<< HEAD
-        pattern: Box<Expr>,
-        value: Box<Expr>,
-=======
         pattern: Box<Self>,
         value: Box<Self>,
->>>>>>> d2d720f (Check bundles in a child process and offer policy check, test and eval)
     },
     /// Sets and operators.
     Many(Vec<Self>),

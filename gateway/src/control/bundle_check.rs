@@ -33,7 +33,7 @@ const RESPONSE_BYTES_MAX: u64 = 16 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum BundleCheckError {
     /// It has faults; `policy.checker_died` if the checker did not survive it.
-    #[error("the policy bundle has {} faults", .0.len())]
+    #[error("the policy bundle has {} faults:{}", .0.len(), listed(.0))]
     Faults(Vec<Fault>),
     /// The checker could not be started.
     #[error("the bundle checker {exe} cannot be started", exe = .exe.display())]
@@ -44,6 +44,10 @@ pub enum BundleCheckError {
         #[source]
         source: std::io::Error,
     },
+}
+
+fn listed(faults: &[Fault]) -> String {
+    faults.iter().map(|fault| format!("\n  {fault}")).collect()
 }
 
 /// Checks `bundle` with `exe check-bundle`.
@@ -168,8 +172,7 @@ mod tests {
 
     async fn outcome(name: &str, script: &str) -> String {
         let exe = child(name, script);
-        let mut tries = 0;
-        loop {
+        for _attempt in 0..100 {
             match check_within(&exe, &forge_policies::starter(), Duration::from_secs(2)).await {
                 Ok(report) => return format!("report {}", report.revision),
                 Err(BundleCheckError::Faults(faults)) => {
@@ -180,13 +183,10 @@ mod tests {
                         .join(" ");
                 }
                 // Another test's fork may still hold the script open for writing (ETXTBSY).
-                Err(BundleCheckError::Start { .. }) if tries < 100 => {
-                    tries += 1;
-                    tokio::task::yield_now().await;
-                }
-                Err(error) => panic!("{error:?}"),
+                Err(BundleCheckError::Start { .. }) => tokio::task::yield_now().await,
             }
         }
+        panic!("the script cannot be started");
     }
 
     #[tokio::test]

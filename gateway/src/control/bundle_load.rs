@@ -74,10 +74,18 @@ pub fn limits() -> Limits {
 /// # Errors
 /// If a file cannot be read, is not UTF-8 or over a limit, or the files do not make a bundle.
 pub fn load(dir: &Path) -> Result<Bundle, BundleLoadError> {
+    Bundle::new(read_dir(dir)?)
+        .map_err(|source| BundleLoadError::Bundle { path: dir.to_owned(), source })
+}
+
+/// Reads the files of a bundle.
+///
+/// # Errors
+/// If a file cannot be read, is not UTF-8 or over a limit.
+pub fn read_dir(dir: &Path) -> Result<Vec<Source>, BundleLoadError> {
     let mut reader = Reader { entries: 0, sources: Vec::new() };
     reader.folder(dir, "", 0)?;
-    let Reader { sources, .. } = reader;
-    Bundle::new(sources).map_err(|source| BundleLoadError::Bundle { path: dir.to_owned(), source })
+    Ok(reader.sources)
 }
 
 struct Reader {
@@ -197,7 +205,8 @@ mod tests {
     #[test]
     fn what_would_be_left_out_silently_is_refused() {
         let large = vec![b' '; FILE_BYTES_MAX + 1];
-        let cases: &[(&str, &[(&str, &[u8])])] = &[
+        type Files<'a> = &'a [(&'a str, &'a [u8])];
+        let cases: &[(&str, Files<'_>)] = &[
             ("yaml", &[("a.rego", b"package a"), ("data.yaml", b"a: 1")]),
             ("utf8", &[("a.rego", b"\xff")]),
             ("large", &[("a.rego", &large)]),
