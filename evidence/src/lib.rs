@@ -8,6 +8,8 @@
 pub mod canonical;
 pub mod merkle;
 pub mod note;
+pub mod pack;
 pub mod segment;
 #[cfg(test)]
 mod testing;
+pub mod verify;

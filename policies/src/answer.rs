@@ -223,7 +223,11 @@ fn ranges(answer: &Answer, phase: Phase) -> Result<(), Malformed> {
 
 fn id(entry: &'static str, id: &str) -> Result<(), Malformed> {
     let plain = !id.is_empty() && id.len() <= ID_BYTES_MAX && !id.contains(char::is_control);
-    if plain { Ok(()) } else { Err(malformed(entry, format!("an id is 1 to {ID_BYTES_MAX} bytes"))) }
+    if plain {
+        Ok(())
+    } else {
+        Err(malformed(entry, format!("an id is 1 to {ID_BYTES_MAX} bytes")))
+    }
 }
 
 fn terms(approval: &Approval) -> Result<(), String> {
@@ -245,7 +249,11 @@ fn terms(approval: &Approval) -> Result<(), String> {
         && (1..=TTL_S_MAX).contains(&approval.ttl_s)
         && (1..=TTL_S_MAX).contains(&approval.execute_within_s)
         && (1..=USES_MAX).contains(&approval.max_uses);
-    if within { Ok(()) } else { Err("quorum, ttl_s, execute_within_s or max_uses is out of range".to_owned()) }
+    if within {
+        Ok(())
+    } else {
+        Err("quorum, ttl_s, execute_within_s or max_uses is out of range".to_owned())
+    }
 }
 
 fn bound(limit: &Limit) -> Result<(), String> {

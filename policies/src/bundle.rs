@@ -163,8 +163,15 @@ fn parse_manifest(text: &str) -> Result<Manifest, BundleError> {
         return Err(refuse("rego_version has to be 1".to_owned()));
     }
     let plain = manifest.revision.len() <= 64
-        && manifest.revision.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
-    if plain { Ok(manifest) } else { Err(refuse("revision is at most 64 of a-z A-Z 0-9 . _ -".to_owned())) }
+        && manifest
+            .revision
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if plain {
+        Ok(manifest)
+    } else {
+        Err(refuse("revision is at most 64 of a-z A-Z 0-9 . _ -".to_owned()))
+    }
 }
 
 /// SHA-256 over, for each file in order, the digests of its path and of its text: every part has

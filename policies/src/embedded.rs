@@ -22,14 +22,14 @@ pub fn starter() -> Bundle {
 /// Allows everything and shows everything: for benchmarks and conformance runs, never for use.
 #[must_use]
 pub fn allow_all() -> Bundle {
-    made(&files!("allow_all": ".manifest", "allow_all.rego", "admin.rego", "approve.rego", "list.rego"))
+    made(
+        &files!("allow_all": ".manifest", "allow_all.rego", "admin.rego", "approve.rego", "list.rego"),
+    )
 }
 
 #[expect(clippy::expect_used, reason = "the files are compiled in, and a test loads both bundles")]
 fn made(files: &[(&str, &str)]) -> Bundle {
-    let source = |(path, text): &(&str, &str)| Source {
-        path: (*path).to_owned(),
-        text: (*text).to_owned(),
-    };
+    let source =
+        |(path, text): &(&str, &str)| Source { path: (*path).to_owned(), text: (*text).to_owned() };
     Bundle::new(files.iter().map(source).collect()).expect("embedded bundle")
 }

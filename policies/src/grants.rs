@@ -31,7 +31,11 @@ impl Filter {
     }
 
     /// Whether a tool's own package leaves it visible.
-    pub(crate) fn tool(&self, unit: &Unit, answer: Result<Answer, Trouble>) -> Result<bool, Trouble> {
+    pub(crate) fn tool(
+        &self,
+        unit: &Unit,
+        answer: Result<Answer, Trouble>,
+    ) -> Result<bool, Trouble> {
         let answer = answer?;
         let open = !unit.defines_allow || answer.allow == Some(true);
         let own = !unit.defines_grants || answer.grants.iter().map(pair).next().is_some();

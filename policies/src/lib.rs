@@ -24,9 +24,7 @@ mod syntax;
 mod tests;
 mod unit;
 
-pub use answer::{
-    ID_BYTES_MAX, ITEMS_MAX, MESSAGE_CHARS_MAX, QUORUM_MAX, TTL_S_MAX, USES_MAX,
-};
+pub use answer::{ID_BYTES_MAX, ITEMS_MAX, MESSAGE_CHARS_MAX, QUORUM_MAX, TTL_S_MAX, USES_MAX};
 pub use bundle::{Bundle, BundleError, Source};
 pub use check::{CheckReport, CheckRequest, CheckResponse, Fault, check, check_json};
 pub use embedded::{allow_all, starter};

@@ -1,8 +1,9 @@
 //! From the answers of the layers to one decision (contract §3).
 //!
 //! Precedence: policy error > deny > obligation that cannot be carried out > approval > allow >
-//! default deny. (The kill switch stands above all of this, in the gateway.) A layer can only make
-//! a decision stricter: this is what `tests::adding_a_layer_never_relaxes` tries.
+//! default deny. (The kill switch stands above all of this, in the gateway.) Within one layer an
+//! approval stands above silence; across layers a layer that has to allow and is silent denies, so
+//! that a layer can only make a decision stricter (`tests::adding_a_layer_never_relaxes`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,12 +87,12 @@ pub(crate) fn merge(mut voices: Vec<Voice<'_>>, terms: Terms<'_>) -> Merged {
         (Effect::Deny, denied)
     } else if !undone.is_empty() {
         (Effect::Deny, undone)
+    } else if !spoken(&voices, terms.phase) {
+        (Effect::Deny, vec![host(DEFAULT_DENY, "no rule allows this")])
     } else if approval.is_some() {
         (Effect::RequireApproval, asked)
-    } else if allows(&voices, terms.phase) {
-        (Effect::Allow, Vec::new())
     } else {
-        (Effect::Deny, vec![host(DEFAULT_DENY, "no rule allows this")])
+        (Effect::Allow, Vec::new())
     };
     union.decision(effect, ordered(reasons), approval)
 }
@@ -103,21 +104,23 @@ pub(crate) fn failed(sentence: &str) -> Merged {
 
 /// Silence, for each phase.
 ///
-/// In `request`, `approve` and `admin` the org layer must be there and its `allow` true. In `list`
-/// it must be there. In `response` it need not be: what policy does not speak about passes. In
-/// every phase a layer that has a rule `allow` must come to true.
-fn allows(voices: &[Voice<'_>], phase: Phase) -> bool {
+/// In `request`, `approve` and `admin` the org layer must be there and must say yes. In `list` it
+/// must be there. In `response` it need not be: what policy does not speak about passes. In every
+/// phase a layer that has a rule `allow` must say yes. A layer says yes with `allow`, or by asking
+/// for approval: then it is the approval that turns its answer into yes. So no tenant or tool
+/// package can put before an approver what the org layer does not allow.
+fn spoken(voices: &[Voice<'_>], phase: Phase) -> bool {
+    let says_yes = |voice: &Voice<'_>| {
+        let answer = voice.answer.as_ref().ok();
+        answer.is_some_and(|answer| answer.allow == Some(true) || !answer.approval.is_empty())
+    };
     let org = voices.iter().find(|voice| voice.layer == Layer::Org);
-    let spoken = match phase {
-        Phase::Request | Phase::Approve | Phase::Admin => org.is_some_and(|org| org.defines_allow),
+    let mandatory = match phase {
+        Phase::Request | Phase::Approve | Phase::Admin => org.is_some_and(says_yes),
         Phase::List => org.is_some(),
         Phase::Response => true,
     };
-    let open = |voice: &Voice<'_>| {
-        let allow = voice.answer.as_ref().ok().and_then(|answer| answer.allow);
-        !voice.defines_allow || allow == Some(true)
-    };
-    spoken && voices.iter().all(open)
+    mandatory && voices.iter().all(|voice| !voice.defines_allow || says_yes(voice))
 }
 
 fn host(id: &str, msg: &str) -> Reason {
@@ -157,7 +160,8 @@ fn ordered(mut reasons: Vec<Reason>) -> Vec<Reason> {
     const ORDER: [&str; 4] = ["host", "org", "tenant", "tools"];
     let rank = |reason: &Reason| ORDER.iter().position(|layer| *layer == reason.layer);
     reasons.sort_by(|left, right| {
-        let key = |reason: &Reason| (rank(reason), reason.file.clone(), reason.id.clone(), reason.line);
+        let key =
+            |reason: &Reason| (rank(reason), reason.file.clone(), reason.id.clone(), reason.line);
         key(left).cmp(&key(right))
     });
     reasons.dedup();
@@ -212,7 +216,10 @@ fn unsupported(union: &Union, terms: Terms<'_>) -> Vec<Reason> {
         .filter(|obligation| !terms.obligations.contains(&obligation.r#type))
         .map(|obligation| {
             let Obligation { id, r#type, .. } = obligation;
-            host(UNKNOWN_OBLIGATION, &format!("obligation {id} of type {type} is not supported", r#type = r#type))
+            host(
+                UNKNOWN_OBLIGATION,
+                &format!("obligation {id} of type {type} is not supported", r#type = r#type),
+            )
         });
     let limits = (!terms.limits && !union.limits.is_empty())
         .then(|| host(UNKNOWN_OBLIGATION, "limits are not supported"));
@@ -249,7 +256,12 @@ impl Union {
         }
     }
 
-    fn decision(mut self, effect: Effect, reasons: Vec<Reason>, approval: Option<ApprovalTerms>) -> Merged {
+    fn decision(
+        mut self,
+        effect: Effect,
+        reasons: Vec<Reason>,
+        approval: Option<ApprovalTerms>,
+    ) -> Merged {
         self.obligations.sort_by(|left, right| {
             let key = |obligation: &Obligation| {
                 let properties = serde_json::to_string(&obligation.properties).unwrap_or_default();

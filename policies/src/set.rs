@@ -118,7 +118,11 @@ impl PolicySet {
     /// Decides, and says what went wrong in words for people who write policies. The words may
     /// quote the input: they are for a terminal, never for a log or a record.
     #[must_use]
-    pub fn decide_with_trouble(&self, input: &PolicyInput, evaluation_id: String) -> (Decision, Vec<String>) {
+    pub fn decide_with_trouble(
+        &self,
+        input: &PolicyInput,
+        evaluation_id: String,
+    ) -> (Decision, Vec<String>) {
         let (merged, trouble) = match translated(input) {
             Ok(document) => self.ask(input, &document),
             Err(sentence) => (merge::failed("the input could not be read"), vec![sentence]),
@@ -244,7 +248,8 @@ fn voice<'a>(unit: &'a Unit, document: &Input) -> Voice<'a> {
 /// `approved` and a list `requirements`. The host takes them off; everything else is asked anew.
 fn met(input: &PolicyInput) -> BTreeSet<String> {
     let approval = input.context.approval.as_ref().filter(|_value| input.phase == Phase::Request);
-    let approved = approval.filter(|value| value.get("state").is_some_and(|state| state == "approved"));
+    let approved =
+        approval.filter(|value| value.get("state").is_some_and(|state| state == "approved"));
     let ids = approved.and_then(|value| value.get("requirements")?.as_array());
     ids.into_iter().flatten().filter_map(|id| id.as_str().map(ToOwned::to_owned)).collect()
 }
@@ -255,7 +260,9 @@ fn describe(voice: &Voice<'_>) -> Option<String> {
     Some(match trouble {
         Trouble::Evaluation(Failure::Time) => format!("{layer}: the time limit passed"),
         Trouble::Evaluation(Failure::Panic) => format!("{layer}: the evaluator panicked"),
-        Trouble::Evaluation(Failure::Value(error)) => format!("{layer}: the answer is malformed: {error}"),
+        Trouble::Evaluation(Failure::Value(error)) => {
+            format!("{layer}: the answer is malformed: {error}")
+        }
         Trouble::Evaluation(Failure::Evaluation(found)) => match &found.place {
             Some((file, line, column)) => {
                 format!("{layer}: {file}:{line}:{column}: {}", found.sentence)

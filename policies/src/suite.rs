@@ -131,7 +131,11 @@ fn rule(test: &TestResult) -> String {
     format!("{}.{}", test.package, test.name)
 }
 
-fn evaluator(bundle: &Bundle, checked: &Checked, tests: &[TestResult]) -> Result<Option<Evaluator>, TestError> {
+fn evaluator(
+    bundle: &Bundle,
+    checked: &Checked,
+    tests: &[TestResult],
+) -> Result<Option<Evaluator>, TestError> {
     let Some(first) = tests.first() else { return Ok(None) };
     let sources = bundle.sources().iter().filter(|source| Source::is_rego(source));
     let loaded = Evaluator::load(sources, &checked.data, &rule(first), WALL);

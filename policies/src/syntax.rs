@@ -83,19 +83,47 @@ pub(crate) enum Kind {
 /// An expression. What no check looks at is folded into `Many`.
 #[derive(Debug)]
 pub(crate) enum Expr {
-    Text { at: At, text: String },
-    Number { text: String },
+    Text {
+        at: At,
+        text: String,
+    },
+    Number {
+        text: String,
+    },
     /// `true`, `false`, `null`.
     Scalar,
-    Name { at: At, name: String },
+    Name {
+        at: At,
+        name: String,
+    },
     /// A reference: `root.step[step]…`.
-    Reference { at: At, root: Box<Expr>, steps: Vec<Step> },
-    Call { at: At, function: Vec<String>, arguments: Vec<Expr> },
-    Object { at: At, fields: Vec<(Expr, Expr)> },
-    Array { items: Vec<Expr> },
-    Comprehension { terms: Vec<Expr>, query: Vec<Statement> },
+    Reference {
+        at: At,
+        root: Box<Expr>,
+        steps: Vec<Step>,
+    },
+    Call {
+        at: At,
+        function: Vec<String>,
+        arguments: Vec<Expr>,
+    },
+    Object {
+        at: At,
+        fields: Vec<(Expr, Expr)>,
+    },
+    Array {
+        items: Vec<Expr>,
+    },
+    Comprehension {
+        terms: Vec<Expr>,
+        query: Vec<Statement>,
+    },
     /// `pattern := value` or `pattern = value`; the latter binds on both sides.
-    Assign { declares: bool, pattern: Box<Expr>, value: Box<Expr> },
+    Assign {
+        declares: bool,
+        pattern: Box<Expr>,
+        value: Box<Expr>,
+    },
     /// Sets and operators.
     Many(Vec<Expr>),
 }

@@ -83,7 +83,8 @@ pub(crate) fn specs(modules: &[Module]) -> Vec<Spec> {
     let modules: Vec<&Module> =
         modules.iter().filter(|module| place(&module.package) != Place::Test).collect();
     let needs = Needs::new(&modules);
-    let packages: BTreeSet<&[String]> = modules.iter().map(|module| module.package.as_slice()).collect();
+    let packages: BTreeSet<&[String]> =
+        modules.iter().map(|module| module.package.as_slice()).collect();
     let of = |package: &[String]| {
         let Place::Entry { layer, owner, phase } = place(package) else { return None };
         let own: Vec<&Module> =
@@ -131,7 +132,8 @@ impl<'a> Needs<'a> {
         let mut queue = vec![package.to_vec()];
         while let Some(path) = queue.pop() {
             for (module, reads) in &self.modules {
-                let related = path.starts_with(&module.package) || module.package.starts_with(&path);
+                let related =
+                    path.starts_with(&module.package) || module.package.starts_with(&path);
                 if related && files.insert(module.file.clone()) {
                     queue.extend(reads.iter().cloned());
                 }
@@ -163,7 +165,12 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn load(spec: Spec, bundle: &Bundle, checked: &Checked, wall: Duration) -> Result<Self, Located> {
+    pub(crate) fn load(
+        spec: Spec,
+        bundle: &Bundle,
+        checked: &Checked,
+        wall: Duration,
+    ) -> Result<Self, Located> {
         let sources = spec.sources(bundle);
         let evaluator = Evaluator::load(&sources, &checked.data, ANSWER, wall)?;
         Ok(Self {

@@ -148,8 +148,18 @@ if "stubborn" in MODES:
         [sys.executable, "-c",
          "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"],
         stdin=subprocess.DEVNULL).pid
+if "escape" in MODES:
+    GRANDCHILD = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"],
+                                  stdin=subprocess.DEVNULL, start_new_session=True).pid
 if "crash" in MODES:
     sys.exit(3)
+if "second_crashes" in MODES:
+    marker = "/tmp/hostile-%d-%d" % (os.getppid(), os.getuid())
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        os.unlink(marker)
+        sys.exit(3)
 for line in sys.stdin.buffer:
     take(line)
 while "stubborn" in MODES:

@@ -23,4 +23,5 @@ pub mod service;
 pub mod state;
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+pub(crate) mod tests;

@@ -245,6 +245,9 @@ impl Approvals {
             return Err(ApprovalError::Expired);
         }
         check_claim(&before, facts)?;
+        if self.store.recorded_executions(id).await? > before.used {
+            return Err(self.lose(&before, &room).await?);
+        }
         let parcel = self.store.parcel(id).await?.ok_or(ApprovalError::Unknown)?;
         check_parcel(&before, &parcel)?;
         let after = Approval {
@@ -262,6 +265,14 @@ impl Approvals {
             return Err(error);
         }
         Ok(Claimed { approval: claimed, parcel })
+    }
+
+    /// The journal has a use that the store has not: whatever became of it, it is not repeated.
+    async fn lose(&self, before: &Approval, room: &Room) -> Result<ApprovalError, ApprovalError> {
+        let state = next(before.state, Event::Lost)?;
+        let after = Approval { state, ..before.clone() };
+        self.change(&Change { before, after: &after, vote: None }, room).await?;
+        Ok(ApprovalError::Closed(state))
     }
 
     /// Nothing was sent: the approval may be claimed again. Where even this cannot be written, it

@@ -15,7 +15,7 @@ use super::principal::{AuthError, Principal};
 use super::recent::{Recent, Verified};
 use super::settings::{Issuer, JwtSettings, Settings};
 use super::token::Unverified;
-use super::verify::{check_claims, check_header, unknown_issuer, unknown_key};
+use super::verify;
 use crate::clock::Clock;
 
 /// Turns the `Authorization` value of a request into a principal. Never logs a token.
@@ -196,17 +196,13 @@ impl Jwt {
         let named = token.issuer()?;
         let position = self.issuers.iter().position(|trusted| trusted.issuer.issuer == named);
         let trusted = position.and_then(|position| Some((position, self.issuers.get(position)?)));
-        let (position, trusted) = trusted.ok_or_else(|| unknown_issuer(named))?;
-        check_header(&token, &trusted.issuer)?;
+        let (position, trusted) = trusted.ok_or_else(|| verify::unknown_issuer(named))?;
+        // Again later; here so that a token that cannot pass causes no fetch.
+        verify::check_header(&token, &trusted.issuer)?;
         let keys = trusted.keys_for(&token).await?;
-        let key = match keys.find(token.algorithm(), token.kid()) {
-            Found::Key(key) => key,
-            Found::Unknown => return Err(unknown_key(&token)),
-            Found::Refused(why) => return Err(AuthError::invalid(why)),
-        };
-        let signed = token.check_signature(key)?;
         // The moment after the wait counts, not the one before.
-        let principal = Arc::new(check_claims(&signed, &trusted.issuer, clock.now_ms())?);
+        let principal = verify::check(token, &keys, &trusted.issuer, clock.now_ms())?;
+        let principal = Arc::new(principal);
         let leeway_ms = i64::from(trusted.issuer.leeway_s).saturating_mul(1000);
         let until_ms = principal.expires_at_ms.unwrap_or(0).saturating_add(leeway_ms);
         let (shared, keys) = (Arc::clone(&principal), keys.digest());

@@ -22,7 +22,16 @@ pub fn verify(
     issuer: &Issuer,
     now_ms: i64,
 ) -> Result<Principal, AuthError> {
-    let token = Unverified::parse(token)?;
+    check(Unverified::parse(token)?, keys, issuer, now_ms)
+}
+
+/// The same from a token that was taken apart to find out whose keys to get.
+pub(super) fn check(
+    token: Unverified<'_>,
+    keys: &KeySet,
+    issuer: &Issuer,
+    now_ms: i64,
+) -> Result<Principal, AuthError> {
     check_issuer(&token, issuer)?;
     check_header(&token, issuer)?;
     let key = match keys.find(token.algorithm(), token.kid()) {
@@ -35,7 +44,7 @@ pub fn verify(
 }
 
 /// The refusal of a token whose key is not in the issuer's set.
-pub(super) fn unknown_key(token: &Unverified<'_>) -> AuthError {
+fn unknown_key(token: &Unverified<'_>) -> AuthError {
     let kid = token.kid().map_or_else(|| "absent".to_owned(), quoted);
     AuthError::invalid(format!("no key of the issuer has the kid of the token ({kid})"))
 }
@@ -65,11 +74,7 @@ pub(super) fn check_header(token: &Unverified<'_>, issuer: &Issuer) -> Result<()
 }
 
 /// Everything about the claims. Takes [`Signed`], so a signature has been checked.
-pub(super) fn check_claims(
-    signed: &Signed,
-    issuer: &Issuer,
-    now_ms: i64,
-) -> Result<Principal, AuthError> {
+fn check_claims(signed: &Signed, issuer: &Issuer, now_ms: i64) -> Result<Principal, AuthError> {
     let claims = signed.claims();
     let expires_at_ms = check_times(claims, issuer, now_ms)?;
     let audience = check_audience(claims, issuer)?;

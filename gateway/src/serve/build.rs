@@ -39,7 +39,7 @@ pub(super) async fn gateway(
     let keys = keys(&config)?;
     let policy =
         PolicySet::load(bundle, policy_limits()).context("the policy bundle does not load")?;
-    let scanner = Scanner::builtin(DigestKey::new(*keys.master().finding_key()?))
+    let scanner = Scanner::builtin(DigestKey::new(&*keys.master().finding_key()?))
         .context("the detector rules do not load")?;
     let auth =
         Authenticator::new(config.auth.settings.clone(), Arc::clone(&clock), super::http_builder())

@@ -28,7 +28,8 @@ use crate::approval::model::{Approval, ApprovalFilter, Parcel, Vote};
 use crate::approval::state::State;
 
 #[cfg(test)]
-mod tests;
+#[expect(clippy::arithmetic_side_effects, reason = "a test that overflows fails")]
+pub(crate) mod tests;
 
 /// What every verb gives.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
@@ -69,6 +70,9 @@ pub trait Store: Send + Sync + Debug {
     /// Approvals that `node` was executing when it stopped, and approved ones with more
     /// `approval.executed` records in the index than uses in the store.
     fn interrupted_approvals<'a>(&'a self, node: &'a str) -> Answer<'a, Vec<Approval>>;
+
+    /// How many `approval.executed` records of an approval the index has.
+    fn recorded_executions<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, u64>;
 
     /// Approvals of one tenant, newest first.
     fn approvals<'a>(&'a self, filter: &'a ApprovalFilter) -> Answer<'a, Vec<Approval>>;
@@ -191,6 +195,8 @@ pub struct CallRow {
     pub evaluation: String,
     /// Policy revision.
     pub revision: String,
+    /// `enforce`, or `shadow`: then the decision did not bind.
+    pub mode: String,
     /// What policy came to.
     pub effect: Option<Effect>,
     /// Why it was refused: the outcome's reason, else the decision's.

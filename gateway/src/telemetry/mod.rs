@@ -110,7 +110,8 @@ impl Metrics {
         let mut body = text.trim_end().trim_end_matches("# EOF").to_owned();
         for (name, help, value) in gauges {
             // Writing to a string cannot fail.
-            drop(writeln!(body, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}"));
+            let _written =
+                writeln!(body, "# HELP {name} {help}.\n# TYPE {name} gauge\n{name} {value}");
         }
         body.push_str("# EOF\n");
         body

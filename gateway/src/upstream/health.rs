@@ -1,11 +1,16 @@
 //! What is known about a tool server's state: counters, never content.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::Serialize;
+
 use super::message::Era;
+use super::settings::Limits;
 
 /// State of the circuit towards one server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Circuit {
     /// Calls go through.
     Closed,
@@ -28,7 +33,7 @@ impl Circuit {
 }
 
 /// A server's state at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Health {
     /// The circuit.
     pub circuit: Circuit,
@@ -49,7 +54,7 @@ pub struct Health {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Faults of a server, counted since the gateway started.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
         pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
 
         #[derive(Debug, Default)]
@@ -84,6 +89,13 @@ counters! {
     crashes,
     /// Bytes the processes wrote to standard error.
     stderr_bytes,
+}
+
+/// What a link is held to, and what it counts.
+#[derive(Clone, Debug)]
+pub(super) struct Meter {
+    pub(super) limits: Limits,
+    pub(super) counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]

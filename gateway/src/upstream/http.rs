@@ -18,8 +18,8 @@ use tokio_util::task::TaskTracker;
 
 use super::body::{Body, Events, Incoming, Source, SseEvent, expiry};
 use super::error::UpstreamError;
-use super::gate::Attempt;
-use super::health::Counters;
+use super::gate::Gate;
+use super::health::{Counters, Meter};
 use super::message::{Era, MessageKind, Outgoing, Verb, cancelled};
 use super::settings::{HttpSettings, Limits};
 use super::span::{Message, Shape, same_id};
@@ -37,11 +37,7 @@ pub(super) struct HttpServer {
 
 impl HttpServer {
     /// Builds the client. Needs the process's rustls provider.
-    pub(super) fn new(
-        settings: HttpSettings,
-        limits: Limits,
-        counters: Arc<Counters>,
-    ) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(settings: HttpSettings, meter: Meter) -> Result<Self, reqwest::Error> {
         let mut client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
@@ -55,7 +51,7 @@ impl HttpServer {
         if let Some(pem) = &settings.authorities {
             client = client.tls_certs_merge(reqwest::Certificate::from_pem_bundle(pem)?);
         }
-        let tasks = TaskTracker::new();
+        let (Meter { limits, counters }, tasks) = (meter, TaskTracker::new());
         Ok(Self { client: client.build()?, settings, limits, counters, tasks })
     }
 
@@ -64,9 +60,9 @@ impl HttpServer {
         &self,
         out: &Outgoing,
         deadline: Instant,
-        attempt: Attempt<'_>,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
-        let reply = self.exchange(out, deadline, attempt);
+        let reply = self.exchange(out, deadline, gate);
         let outcome = tokio::select! {
             biased;
             () = out.cancel.cancelled() => Err(UpstreamError::Cancelled { sent: true }),
@@ -134,8 +130,9 @@ impl HttpServer {
         &self,
         out: &Outgoing,
         deadline: Instant,
-        attempt: Attempt<'_>,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
+        let attempt = gate.attempt()?;
         let response = match self.prepare(out)?.send().await {
             Ok(response) => response,
             Err(error) => {
@@ -182,7 +179,7 @@ impl HttpServer {
                 Ok(Body::Events(Events::new(source, deadline, out.cancel.clone())))
             }
             Some("application/json") => {
-                let message = read(response, self.limits.message_bytes_max).await?;
+                let message = self.read(response).await?;
                 if let (Some(id), true) = (request, success) {
                     check_answer(&message, id)?;
                 } else if Message::parse(&message).is_err() {
@@ -197,6 +194,14 @@ impl HttpServer {
             }
             _ => Ok(Body::Empty),
         }
+    }
+
+    async fn read(&self, response: Response) -> Result<Bytes, UpstreamError> {
+        let message = read(response, self.limits.message_bytes_max).await;
+        if matches!(message, Err(UpstreamError::TooLarge { .. })) {
+            self.counters.too_large.up();
+        }
+        message
     }
 
     fn give_up(&self, out: &Outgoing) {

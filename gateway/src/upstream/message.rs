@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 /// The HTTP verb that the client used, or would have used.
@@ -18,7 +19,8 @@ pub enum Verb {
 }
 
 /// The two families of protocol revisions (MCP 2026-07-28 `basic/versioning`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Era {
     /// 2025-11-25 and older: `initialize` and sessions.
     Legacy,

@@ -11,7 +11,7 @@ use super::body::{Body, Incoming, after};
 use super::catalog::{self, Catalog};
 use super::error::UpstreamError;
 use super::gate::Gate;
-use super::health::{Counters, Health};
+use super::health::{Counters, Health, Meter};
 use super::http::HttpServer;
 use super::message::{MessageKind, Outgoing};
 use super::settings::{Common, ServerSettings, Transport};
@@ -116,12 +116,13 @@ impl Upstream {
         let server = name.clone();
         let link = match transport {
             Transport::Stdio(stdio) => {
-                let link = StdioServer::new(stdio, Arc::clone(common), limits, counted)
-                    .map_err(|source| SetUpError::Thread { server, source })?;
+                let link =
+                    StdioServer::new(name, stdio, common, Meter { limits, counters: counted })
+                        .map_err(|source| SetUpError::Thread { server, source })?;
                 Link::Stdio(Box::new(link))
             }
             Transport::Http(http) => {
-                let link = HttpServer::new(http, limits, counted)
+                let link = HttpServer::new(http, Meter { limits, counters: counted })
                     .map_err(|source| SetUpError::Http { server, source })?;
                 Link::Http(Box::new(link))
             }
@@ -149,10 +150,9 @@ impl Upstream {
             // These answer or end something that is under way, which must not wait for a slot.
             MessageKind::Notification | MessageKind::Response | MessageKind::None => None,
         };
-        let attempt = self.gate.attempt()?;
         let mut incoming = match &self.link {
-            Link::Stdio(server) => Box::pin(server.send(&out, deadline, attempt)).await?,
-            Link::Http(server) => Box::pin(server.send(&out, deadline, attempt)).await?,
+            Link::Stdio(server) => Box::pin(server.send(&out, deadline, &self.gate)).await?,
+            Link::Http(server) => Box::pin(server.send(&out, deadline, &self.gate)).await?,
         };
         if let (Body::Events(events), Some(permit)) = (&mut incoming.body, permit) {
             events.hold(permit);

@@ -162,6 +162,8 @@ pub struct Limits {
     pub streams_max: usize,
     /// Child processes at once, sessions and shared ones together: `limit.sessions`.
     pub sessions_max: usize,
+    /// Legacy sessions of one principal at once: `limit.sessions`.
+    pub principal_sessions_max: usize,
     /// Bytes of notifications kept for a stream that is not read; more are dropped and counted.
     pub backlog_bytes_max: usize,
     /// Failures in a row after which the circuit opens.
@@ -181,6 +183,7 @@ impl Default for Limits {
             wait: Duration::from_secs(2),
             streams_max: 256,
             sessions_max: 128,
+            principal_sessions_max: 32,
             backlog_bytes_max: 1024 * 1024,
             circuit_failures: 5,
             circuit_wait: Duration::from_secs(1),

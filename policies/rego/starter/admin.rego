@@ -55,7 +55,7 @@ allow if {
 
 fits(right, action) if right == action
 
-fits("*.*", _)
+fits(right, _) if right == "*.*"
 
 fits(right, action) if {
 	startswith(right, "*.")

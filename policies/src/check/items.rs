@@ -14,7 +14,16 @@ const fn keys(entry: Entry) -> (&'static [&'static str], &'static [&'static str]
         Entry::Deny => (&["id"], &["msg", "user_msg"]),
         Entry::Approval => (
             &["id", "approvers"],
-            &["reason", "user_msg", "quorum", "ttl_s", "execute_within_s", "scope", "max_uses", "not"],
+            &[
+                "reason",
+                "user_msg",
+                "quorum",
+                "ttl_s",
+                "execute_within_s",
+                "scope",
+                "max_uses",
+                "not",
+            ],
         ),
         Entry::Redact => (&["path", "action"], &["with", "finding"]),
         Entry::Obligations => (&["id", "type"], &["properties"]),
@@ -52,7 +61,10 @@ pub(super) fn entries(module: &Module, warnings: &mut Vec<Fault>) -> Vec<Fault> 
         }
         for id in literal_ids(rule) {
             if let Some(first) = ids.insert((entry, id.to_owned()), rule.at) {
-                let sentence = format!("the id {id} is also in line {}; reasons will show the first", first.line);
+                let sentence = format!(
+                    "the id {id} is also in line {}; reasons will show the first",
+                    first.line
+                );
                 warnings.push(Fault::at(&module.file, rule.at, code::SAME_ID, sentence));
             }
         }
@@ -114,7 +126,8 @@ fn check_item(entry: Entry, rule: &Rule, item: &Expr) -> Option<(At, &'static st
                 let code = if *missing == "id" { code::WITHOUT_ID } else { code::ITEM };
                 return Some((*at, code, format!("an item of {name} needs {missing:?}")));
             }
-            let strange = written.iter().find(|key| !needed.contains(key) && !optional.contains(key));
+            let strange =
+                written.iter().find(|key| !needed.contains(key) && !optional.contains(key));
             strange.map(|key| (*at, code::ITEM, format!("an item of {name} has no {key:?}")))
         }
         Expr::Text { at, text } if entry == Entry::Grants => {

@@ -34,9 +34,8 @@ pub fn check_json(request: &[u8]) -> Vec<u8> {
 }
 
 fn respond(request: &[u8]) -> CheckResponse {
-    let unreadable = |sentence: String| {
-        CheckResponse::Faults(vec![Fault::new("", 0, 0, code::LOAD, sentence)])
-    };
+    let unreadable =
+        |sentence: String| CheckResponse::Faults(vec![Fault::new("", 0, 0, code::LOAD, sentence)]);
     let request: CheckRequest = match serde_json::from_slice(request) {
         Ok(request) => request,
         Err(error) => return unreadable(error.to_string()),
@@ -64,8 +63,7 @@ pub(crate) fn data(bundle: &Bundle) -> Result<Value, Vec<Fault>> {
 }
 
 fn document(source: &Source) -> Result<Value, String> {
-    let Strict(content) =
-        serde_json::from_str(&source.text).map_err(|error| error.to_string())?;
+    let Strict(content) = serde_json::from_str(&source.text).map_err(|error| error.to_string())?;
     if !content.is_object() {
         return Err("a data document is an object".to_owned());
     }

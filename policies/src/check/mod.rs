@@ -172,7 +172,8 @@ fn packages(module: &Module, warnings: &mut Vec<Fault>) -> Option<Fault> {
     let found = place(&module.package);
     let is_test_file = module.file.ends_with("_test.rego");
     if is_test_file != (found == Place::Test) {
-        let sentence = "a package of tests ends in _test and is in a file *_test.rego, and nothing else is";
+        let sentence =
+            "a package of tests ends in _test and is in a file *_test.rego, and nothing else is";
         return Some(Fault::at(&module.file, module.at, code::TEST_PACKAGE, sentence));
     }
     match found {
@@ -180,7 +181,8 @@ fn packages(module: &Module, warnings: &mut Vec<Fault>) -> Option<Fault> {
             Some(Fault::at(&module.file, module.at, code::PACKAGE, sentence))
         }
         Place::Foreign => {
-            let sentence = "the host never reads this package; if it is a library, call it forge.lib.<name>";
+            let sentence =
+                "the host never reads this package; if it is a library, call it forge.lib.<name>";
             warnings.push(Fault::at(&module.file, module.at, code::FOREIGN, sentence));
             None
         }
@@ -201,7 +203,9 @@ fn closed_phases(modules: &[Module]) -> Vec<Fault> {
     let missing = needed.into_iter().filter(|phase| !present.contains(phase));
     let fault = |phase: Phase| {
         let word = phase.as_str();
-        let sentence = format!("there is no package forge.org.{word}, so everything in phase {word} is refused");
+        let sentence = format!(
+            "there is no package forge.org.{word}, so everything in phase {word} is refused"
+        );
         Fault::new("", 0, 0, code::CLOSED, sentence)
     };
     missing.map(fault).collect()

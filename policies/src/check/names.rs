@@ -80,7 +80,13 @@ impl<'a> Symbols<'a> {
     }
 
     /// What `name` and the steps after it mean inside `rule`.
-    pub(crate) fn resolve(&self, module: &Module, locals: &Locals<'_>, name: &str, steps: &[Step]) -> Target {
+    pub(crate) fn resolve(
+        &self,
+        module: &Module,
+        locals: &Locals<'_>,
+        name: &str,
+        steps: &[Step],
+    ) -> Target {
         let tail = steps.iter().map(|step| match step {
             Step::Word(word) => Hop::Word(word.clone()),
             Step::Index(_) => Hop::Any,
@@ -143,7 +149,12 @@ impl<'a> Symbols<'a> {
     }
 
     /// What an expression refers to, if it is a name or a reference that starts with one.
-    pub(crate) fn target(&self, module: &Module, locals: &Locals<'_>, expr: &Expr) -> Option<(At, Target)> {
+    pub(crate) fn target(
+        &self,
+        module: &Module,
+        locals: &Locals<'_>,
+        expr: &Expr,
+    ) -> Option<(At, Target)> {
         match expr {
             Expr::Name { at, name } => Some((*at, self.resolve(module, locals, name, &[]))),
             Expr::Reference { at, root, steps } => match root.as_ref() {
@@ -247,7 +258,9 @@ pub(super) fn check(module: &Module, symbols: &Symbols<'_>) -> Vec<Fault> {
             match target {
                 Target::Unknown => {
                     let Expr::Name { name, .. } = expr else { return };
-                    let sentence = format!("nothing binds the variable {name}, and there is no rule of this name");
+                    let sentence = format!(
+                        "nothing binds the variable {name}, and there is no rule of this name"
+                    );
                     faults.push(Fault::at(&module.file, at, code::VARIABLE, sentence));
                 }
                 Target::Data(hops) if !is_test => {
@@ -260,7 +273,8 @@ pub(super) fn check(module: &Module, symbols: &Symbols<'_>) -> Vec<Fault> {
             }
         });
         if !is_test && rule.statements().iter().any(|statement| !statement.with.is_empty()) {
-            let sentence = "`with` is for tests: in a policy it can replace functions and hide recursion";
+            let sentence =
+                "`with` is for tests: in a policy it can replace functions and hide recursion";
             faults.push(Fault::at(&module.file, rule.at, code::ENTRY, sentence));
         }
     }

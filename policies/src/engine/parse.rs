@@ -59,7 +59,15 @@ fn rule_of(rule: &rego::Rule) -> Rule {
             let (name, keys) = head_of(refr);
             let params = args.iter().map(|arg| expr_of(arg)).collect();
             let value = Some(expr_of(value));
-            Rule { name, shape: Shape::Default, at: at(span), params, keys, value, bodies: Vec::new() }
+            Rule {
+                name,
+                shape: Shape::Default,
+                at: at(span),
+                params,
+                keys,
+                value,
+                bodies: Vec::new(),
+            }
         }
         rego::Rule::Spec { span, head, bodies } => {
             let bodies = bodies.iter().map(body_of).collect();
@@ -80,7 +88,8 @@ fn rule_of(rule: &rego::Rule) -> Rule {
                 }
             };
             let (name, mut keys) = head_of(refr);
-            let shape = if shape == Shape::Value && !keys.is_empty() { Shape::Object } else { shape };
+            let shape =
+                if shape == Shape::Value && !keys.is_empty() { Shape::Object } else { shape };
             keys.extend(extra);
             Rule { name, shape, at: at(span), params, keys, value, bodies }
         }
@@ -144,9 +153,7 @@ fn expr_of(expr: &rego::Expr) -> Expr {
         }
         rego::Expr::Number { span, .. } => Expr::Number { text: span.text().to_owned() },
         rego::Expr::Bool { .. } | rego::Expr::Null { .. } => Expr::Scalar,
-        rego::Expr::Var { span, .. } => {
-            Expr::Name { at: at(span), name: span.text().to_owned() }
-        }
+        rego::Expr::Var { span, .. } => Expr::Name { at: at(span), name: span.text().to_owned() },
         rego::Expr::Array { items, .. } => Expr::Array { items: all(items) },
         rego::Expr::Set { items, .. } => Expr::Many(all(items)),
         rego::Expr::Object { span, fields, .. } => {

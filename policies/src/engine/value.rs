@@ -84,18 +84,23 @@ fn outward(value: &Value, depth: usize) -> Result<Json, ValueError> {
         Value::Null => Json::Null,
         Value::Bool(truth) => Json::Bool(*truth),
         Value::Number(number) => {
-            let integer = number.as_u64().map(Json::from).or_else(|| number.as_i64().map(Json::from));
+            let integer =
+                number.as_u64().map(Json::from).or_else(|| number.as_i64().map(Json::from));
             let double = || number.as_f64().filter(|double| double.is_finite()).map(Json::from);
             integer.or_else(double).ok_or(ValueError::Number)?
         }
         Value::String(text) if text.as_ref() == "<undefined>" => return Err(ValueError::Undefined),
         Value::String(text) => Json::String(text.as_ref().to_owned()),
-        Value::Array(items) => {
-            items.iter().map(|item| outward(item, below)).collect::<Result<_, _>>().map(Json::Array)?
-        }
-        Value::Set(items) => {
-            items.iter().map(|item| outward(item, below)).collect::<Result<_, _>>().map(Json::Array)?
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| outward(item, below))
+            .collect::<Result<_, _>>()
+            .map(Json::Array)?,
+        Value::Set(items) => items
+            .iter()
+            .map(|item| outward(item, below))
+            .collect::<Result<_, _>>()
+            .map(Json::Array)?,
         Value::Object(members) => {
             let mut object = serde_json::Map::new();
             for (key, value) in members.iter_sorted() {

@@ -46,7 +46,8 @@ fn unite(target: &mut Value, source: &Value) {
 }
 
 pub(crate) fn sources(files: &[(&str, &str)]) -> Vec<Source> {
-    let source = |(path, text): &(&str, &str)| Source { path: (*path).into(), text: (*text).into() };
+    let source =
+        |(path, text): &(&str, &str)| Source { path: (*path).into(), text: (*text).into() };
     files.iter().map(source).collect()
 }
 
@@ -89,10 +90,12 @@ fn the_bundle_that_allows_all_allows_all() {
     crate::check(&crate::allow_all()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     let set = PolicySet::load(&crate::allow_all(), limits()).unwrap();
     for phase in ["request", "response", "approve", "admin", "list"] {
-        let decision = set.decide(&input(&json!({"phase": phase, "action": {"name": "x"}})), "ev_1".into());
+        let decision =
+            set.decide(&input(&json!({"phase": phase, "action": {"name": "x"}})), "ev_1".into());
         assert!(decision.decision, "{phase}: {decision:?}");
     }
-    let shown = set.visible(&input(&json!({"phase": "list"})), &[("a", "b"), ("c", "d/e")]).unwrap();
+    let shown =
+        set.visible(&input(&json!({"phase": "list"})), &[("a", "b"), ("c", "d/e")]).unwrap();
     assert_eq!(shown, [true, true]);
     assert!(!set.has_phase(Phase::Response, "a", "b", "t"));
 }

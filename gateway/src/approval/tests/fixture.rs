@@ -198,7 +198,7 @@ pub(crate) fn service(
     recorder: Recorder,
     node: &str,
 ) -> Arc<Approvals> {
-    let clock: Arc<dyn Clock> = Arc::clone(clock) as _;
+    let clock: Arc<dyn Clock> = clock.clone();
     Arc::new(Approvals::new(Arc::clone(store), clock, recorder, settings(node)))
 }
 

@@ -58,10 +58,12 @@ fn terms_without_requirements_are_never_met() {
     assert!(!is_met(&ApprovalTerms { required: vec![], ..terms() }, &[vote("x", &[0])]));
 }
 
+type Case<'a> = (&'a [&'a str], Approver, Result<Vec<usize>, Misfit>);
+
 #[test]
 fn approvers_are_named_by_role_group_or_id() {
     let service = Approver { kind: "service".into(), ..approver("bot", &["cfo"], &["finance"]) };
-    let cases: &[(&[&str], Approver, Result<Vec<usize>, Misfit>)] = &[
+    let cases: &[Case<'_>] = &[
         (&["role:cfo"], approver("bob", &["cfo"], &[]), Ok(vec![0])),
         (&["group:cfo"], approver("bob", &["cfo"], &[]), Err(Misfit::Stranger)),
         (&["group:finance"], approver("bob", &[], &["finance"]), Ok(vec![0])),
@@ -109,9 +111,11 @@ fn a_requirement_without_requester_in_not_lets_the_requester_vote() {
     assert_eq!(fits(&terms, &principal("alice"), &alice), Ok(vec![0]));
 }
 
+type Change = fn(&mut ApprovalTerms);
+
 #[test]
 fn terms_that_cannot_be_carried_out_are_refused() {
-    let changes: [(fn(&mut ApprovalTerms), TermsError); 11] = [
+    let changes: [(Change, TermsError); 11] = [
         (|it| it.required.clear(), TermsError::Empty),
         (|it| it.required[0].quorum = 0, TermsError::Quorum("large.transfer".into())),
         (|it| it.required[0].quorum = u64::MAX, TermsError::TooMany),

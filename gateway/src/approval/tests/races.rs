@@ -1,6 +1,7 @@
 //! Many at once, in one process and over two pools on one file.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forge_schemas::record::{ApprovalKind, ApprovalVerdict};
 use tokio::task::JoinSet;
@@ -16,6 +17,7 @@ over_every_store!(
     parallel_votes_of_one_person_count_once,
     parallel_identical_requests_make_one_approval,
     parallel_requests_do_not_pass_the_limit,
+    steps_that_are_dropped_at_any_point_leave_all_or_nothing,
 );
 
 async fn of_a_hundred_claims_exactly_one_wins(world: World) {
@@ -115,4 +117,35 @@ async fn parallel_requests_do_not_pass_the_limit(world: World) {
     for error in refused {
         assert!(matches!(error, ApprovalError::PrincipalFull { open: 5, most: 5 }), "{error:?}");
     }
+}
+
+async fn steps_that_are_dropped_at_any_point_leave_all_or_nothing(world: World) {
+    let mut new = new_approval("alice", "{}");
+    new.terms.required[0].quorum = 60;
+    let asked = world.approvals.request(new).await.unwrap().approval;
+    let service = &world.approvals;
+    for number in 0..60_u32 {
+        let bob = finance(&format!("bob-{number}"));
+        let vote = service.vote(&asked.id, &bob, ApprovalVerdict::Approve, &asked.digest, None);
+        tokio::time::timeout(Duration::from_micros(u64::from(number) * 40), vote).await.ok();
+    }
+    // The store is not stuck, whoever's vote was dropped can vote, and nobody counts twice.
+    for number in 0..60_u32 {
+        let bob = finance(&format!("bob-{number}"));
+        let vote = world.vote(&asked, &bob, ApprovalVerdict::Approve).await;
+        let fine = matches!(vote, Ok(_) | Err(ApprovalError::Voted));
+        assert!(fine || world.state(&asked).await == State::Approved, "{vote:?}");
+    }
+    let after = world.store.approval(&asked.id).await.unwrap().unwrap();
+    assert_eq!((after.state, after.votes.len(), after.version), (State::Approved, 60, 60));
+    for micros in (0..3000).step_by(50) {
+        let claim = claim(service, &asked);
+        let claimed = tokio::time::timeout(Duration::from_micros(micros), claim).await;
+        if world.state(&asked).await == State::Executing {
+            break;
+        }
+        assert!(claimed.is_err(), "{claimed:?}");
+    }
+    world.store.health().await.unwrap();
+    assert!(world.journal.count(ApprovalKind::Executed) <= 1);
 }

@@ -214,10 +214,7 @@ async fn rows_that_were_tampered_with_are_not_executed() {
     for (swap, wanted) in swaps {
         let world = World::sqlite().await;
         let approved = world.approved().await;
-        let path = world.folder.file();
-        let url = format!("sqlite://{}", path.display());
-        let mut raw: sqlx::SqliteConnection = sqlx::Connection::connect(&url).await.unwrap();
-        sqlx::raw_sql(swap).execute(&mut raw).await.unwrap();
+        crate::store::tests::sqlite::run(&world.folder.file(), swap).await;
         let error = world.claim(&approved).await.unwrap_err();
         assert_eq!(error.code(), wanted, "{swap}");
         assert_eq!(world.journal.count(ApprovalKind::Executed), 0);

@@ -11,7 +11,7 @@ use super::fixture::{
     tenant,
 };
 use crate::approval::error::ApprovalError;
-use crate::approval::model::{ApprovalFilter, Finished};
+use crate::approval::model::{Approval, ApprovalFilter, Finished};
 use crate::approval::state::State;
 
 over_every_store!(
@@ -28,6 +28,7 @@ over_every_store!(
     an_approval_survives_a_restart,
     what_was_under_way_is_unknown_after_a_restart,
     an_execution_that_only_the_journal_knows_is_never_repeated,
+    an_execution_that_only_the_journal_knows_is_found_at_start,
     an_approval_with_uses_left_may_be_claimed_again,
     cancelled_requests_stay_cancelled,
     the_sweep_expires_what_is_over_and_nothing_else,
@@ -222,6 +223,20 @@ async fn what_was_under_way_is_unknown_after_a_restart(world: World) {
 }
 
 async fn an_execution_that_only_the_journal_knows_is_never_repeated(world: World) {
+    let approved = falsely_given_back(&world).await;
+    world.journal.fail(false);
+    let claim = world.claim(&approved).await.unwrap_err();
+    assert!(matches!(claim, ApprovalError::Closed(State::Unknown)), "{claim:?}");
+    assert_eq!(world.state(&approved).await, State::Unknown);
+}
+
+async fn an_execution_that_only_the_journal_knows_is_found_at_start(world: World) {
+    falsely_given_back(&world).await;
+    let lost = world.approvals.recover().await.unwrap();
+    assert_eq!(lost.iter().map(|it| it.state).collect::<Vec<_>>(), [State::Unknown]);
+}
+
+async fn falsely_given_back(world: &World) -> Approval {
     let approved = world.approved().await;
     // The record of a use became durable although the journal said it had failed.
     world.journal.fail(true);
@@ -231,8 +246,7 @@ async fn an_execution_that_only_the_journal_knows_is_never_repeated(world: World
     let Record::Approval(inner) = &mut record else { panic!() };
     (inner.kind, inner.seq) = (ApprovalKind::Executed, 7);
     world.store.index(&[record]).await.unwrap();
-    let lost = world.approvals.recover().await.unwrap();
-    assert_eq!(lost.iter().map(|it| it.state).collect::<Vec<_>>(), [State::Unknown]);
+    approved
 }
 
 async fn an_approval_with_uses_left_may_be_claimed_again(world: World) {
@@ -327,7 +341,7 @@ fn wait_in_background(
     world: &World,
     id: &forge_schemas::ids::ApprovalId,
     until: Duration,
-) -> tokio::task::JoinHandle<Result<crate::approval::model::Approval, ApprovalError>> {
+) -> tokio::task::JoinHandle<Result<Approval, ApprovalError>> {
     let (approvals, id) = (Arc::clone(&world.approvals), id.clone());
     tokio::spawn(async move { approvals.wait(&id, until, &CancellationToken::new()).await })
 }

@@ -7,7 +7,9 @@ use forge_schemas::refusal::RefusalCode;
 use serde_json::{Value, json};
 
 use super::forge::*;
-use crate::auth::{Issuer, bearer, verify};
+use crate::auth::jwks::Found;
+use crate::auth::token::Unverified;
+use crate::auth::{Algorithm, Issuer, bearer, verify};
 
 fn refused(token: &str, issuer: &Issuer) -> Option<(RefusalCode, String)> {
     // As it comes in: through the header first.
@@ -107,6 +109,17 @@ fn the_key_has_to_fit_the_algorithm() {
     check("PSS signature as PKCS #1", &pss, RefusalCode::AuthInvalid, why);
     let pkcs1 = make("PS256", "rsa", &rsa(&RSA_PKCS1_SHA256));
     check("PKCS #1 signature as PSS", &pkcs1, RefusalCode::AuthInvalid, why);
+    // RFC 8725 §3.1: a key that names its algorithm is for no other.
+    let bound = with(rsa_jwk(&KEYS.rsa, "rsa"), json!({"alg": "RS256"}));
+    let keys = key_set(&json!({ "keys": [bound] }));
+    assert!(verify(&good_with("RS256"), &keys, &issuer(), NOW_MS).is_ok());
+    let error = verify(&good_with("PS256"), &keys, &issuer(), NOW_MS).unwrap_err();
+    assert!(error.detail.contains("not for its algorithm"), "{error}");
+    // Even a caller that picks the wrong key gets no answer from it.
+    let Found::Key(key) = keys.find(Algorithm::Rs256, Some("rsa")) else { panic!("no key") };
+    let token = good();
+    let error = Unverified::parse(&token).unwrap().check_signature(key).unwrap_err();
+    assert!(error.detail.contains("not for the algorithm"), "{error}");
     check("not allowed", &good_with("RS384"), RefusalCode::AuthInvalid, "is not allowed");
 }
 
@@ -235,6 +248,8 @@ fn an_id_token_is_not_an_access_token_even_where_typ_does_not_tell() {
         assert_eq!(code, RefusalCode::AuthInvalid);
         assert!(detail.contains(why), "{why}: {detail}");
     }
+    // Where typ says what it is, a client may call itself.
+    assert_eq!(refused(&but(json!({"azp": AUDIENCE})), &issuer()), None);
     let dpop = es256(&with(plain, json!({"typ": "dpop+jwt"})), &claims());
     assert!(refused(&dpop, &lax).is_some());
 }

@@ -26,9 +26,14 @@ fn the_metadata_stands_where_rfc_9728_puts_it() {
     ] {
         assert_eq!(resource(url).metadata_url(), metadata);
     }
-    for url in
-        ["gw.example", "https://gw.example/mcp#x", "https://gw.example/?x", "ftp://x", "https://"]
-    {
+    for url in [
+        "gw.example",
+        "https://gw.example/mcp#x",
+        "https://gw.example/?x",
+        "https://user@gw.example/mcp",
+        "ftp://x",
+        "https://",
+    ] {
         assert!(Resource::new(url, Vec::new(), Vec::new()).is_err(), "{url}");
     }
 }

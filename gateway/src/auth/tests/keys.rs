@@ -184,7 +184,8 @@ async fn configured_keys_need_no_discovery() {
 async fn issuers_that_answer_wrongly_give_no_keys() {
     let wrong = |base: &str| {
         let jwks = format!("{base}{JWKS}");
-        let elsewhere = Page { status: 302, location: Some(jwks.clone()), ..Page::text("") };
+        let to =
+            |path| Page { status: 302, location: Some(format!("{base}{path}")), ..Page::text("") };
         let set = |page| vec![(JWKS, page)];
         let metadata = |document: Value| vec![(OIDC, Page::json(&document))];
         vec![
@@ -197,9 +198,9 @@ async fn issuers_that_answer_wrongly_give_no_keys() {
             ("no jwks_uri", metadata(json!({ "issuer": base }))),
             ("keys over http", metadata(json!({"issuer": base, "jwks_uri": "http://192.0.2.1/"}))),
             ("keys in a file", metadata(json!({"issuer": base, "jwks_uri": "file:///etc/keys"}))),
-            ("metadata elsewhere", vec![(OIDC, elsewhere.clone())]),
+            ("metadata elsewhere", vec![(OIDC, to("/moved-metadata"))]),
             ("metadata not JSON", vec![(OIDC, Page::text("<html>"))]),
-            ("keys elsewhere", set(elsewhere)),
+            ("keys elsewhere", set(to("/moved-keys"))),
             ("keys failing", set(Page::status(500))),
             ("keys gone", set(Page::status(404))),
             ("keys empty", set(Page::text(""))),
@@ -211,6 +212,11 @@ async fn issuers_that_answer_wrongly_give_no_keys() {
     for case in 0..names {
         let bench = Bench::new().await;
         let (name, pages) = wrong(&bench.server.url).swap_remove(case);
+        let base = bench.server.url.clone();
+        let jwks_uri = format!("{base}{JWKS}");
+        let metadata = json!({"issuer": base, "jwks_uri": jwks_uri});
+        bench.server.put("/moved-metadata", Page::json(&metadata));
+        bench.server.put("/moved-keys", Page::json(&jwks()));
         for (path, page) in pages {
             bench.server.put(path, page);
         }
@@ -231,7 +237,10 @@ async fn an_issuer_without_usable_keys_is_unhealthy_and_lets_nobody_in() {
 
 #[tokio::test]
 async fn many_callers_share_one_fetch() {
-    let bench = Arc::new(Bench::new().await);
+    // Without the pause between fetches only the sharing itself keeps them at one.
+    let eager = Timing { refetch_min: Duration::ZERO, retry_min: Duration::ZERO, ..timing() };
+    let server = Server::issuer(&jwks()).await;
+    let bench = Arc::new(Bench::on(server, |issuer| issuer, eager));
     bench.server.close();
     let mut callers = tokio::task::JoinSet::new();
     for caller in 0..64 {
@@ -283,6 +292,41 @@ async fn a_rotated_key_is_found_and_the_old_one_no_longer_counts() {
     assert_eq!(bench.server.count(JWKS), 2);
     // The old token was remembered; its key is gone, so it has to prove itself again and cannot.
     assert_eq!(bench.verify(&old).await, Err(RefusalCode::AuthInvalid));
+}
+
+#[tokio::test]
+async fn old_keys_are_not_used_while_new_ones_can_be_had() {
+    let bench = Bench::new().await;
+    let token = bench.token("p256", "alice");
+    assert!(bench.verify(&token).await.is_ok());
+    bench.server.put(JWKS, Page::json(&json!({"keys": [ec_jwk(&KEYS.p256, "next")]})));
+    bench.clock.advance_s(601);
+    assert_eq!(bench.verify(&token).await, Err(RefusalCode::AuthInvalid));
+    assert_eq!(bench.server.count(JWKS), 2);
+}
+
+#[tokio::test]
+async fn a_clock_that_is_put_back_does_not_stop_fetches() {
+    let bench = Bench::new().await;
+    assert!(bench.verify(&bench.token("p256", "alice")).await.is_ok());
+    bench.server.put(JWKS, Page::json(&json!({"keys": [ec_jwk(&KEYS.p256, "next")]})));
+    bench.clock.advance_s(-3600);
+    let claims = with(claims(), json!({"iss": bench.server.url, "iat": 0}));
+    let token = es256(&header("ES256", "next"), &claims);
+    assert!(bench.verify(&token).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_that_cannot_pass_causes_no_fetch() {
+    let bench = Bench::new().await;
+    let claims = with(claims(), json!({"iss": bench.server.url})).to_string();
+    for header in [header("HS256", "p256"), header("RS384", "p256"), json!({"alg": "ES256"})] {
+        let token = raw(&header.to_string(), &claims);
+        assert_eq!(bench.verify(&token).await, Err(RefusalCode::AuthInvalid));
+    }
+    let stranger = es256(&header("ES256", "p256"), &super::forge::claims());
+    assert_eq!(bench.verify(&stranger).await, Err(RefusalCode::AuthIssuer));
+    assert_eq!(bench.server.total(), 0);
 }
 
 #[tokio::test]

@@ -169,6 +169,19 @@ impl SqliteStore {
         many(&mut reader, rows).await
     }
 
+    pub(super) async fn count_executions(&self, id: &ApprovalId) -> Result<u64, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = sqlx::query(
+            "SELECT count(*) FROM approval_records WHERE approval = ?1 \
+             AND kind = 'approval.executed'",
+        )
+        .bind(id.as_str())
+        .fetch_one(&mut *reader)
+        .await
+        .map_err(StoreError::of(READ))?;
+        count(row.try_get(0).map_err(StoreError::of(READ))?)
+    }
+
     pub(super) async fn list_approvals(
         &self,
         filter: &ApprovalFilter,

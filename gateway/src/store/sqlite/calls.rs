@@ -165,15 +165,16 @@ async fn put_decision(
     sqlx::query(
         "INSERT INTO calls (tenant, call, at, session, principal, issuer, agent, client, \
          transport, server, tool, method, evaluation, revision, effect, decision_refusal, \
-         decision_seq, reasons, request_findings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, \
-         ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19) ON CONFLICT (tenant, call) DO UPDATE \
+         decision_seq, reasons, request_findings, mode) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+         ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20) ON CONFLICT (tenant, call) DO UPDATE \
          SET at = excluded.at, session = excluded.session, principal = excluded.principal, \
          issuer = excluded.issuer, agent = excluded.agent, client = excluded.client, \
          transport = excluded.transport, server = excluded.server, tool = excluded.tool, \
          method = excluded.method, evaluation = excluded.evaluation, \
          revision = excluded.revision, effect = excluded.effect, \
          decision_refusal = excluded.decision_refusal, decision_seq = excluded.decision_seq, \
-         reasons = excluded.reasons, request_findings = excluded.request_findings \
+         reasons = excluded.reasons, request_findings = excluded.request_findings, \
+         mode = excluded.mode \
          WHERE decision_seq IS NULL OR decision_seq <= excluded.decision_seq",
     )
     .bind(record.tenant.as_str())
@@ -195,6 +196,7 @@ async fn put_decision(
     .bind(stored(record.seq)?)
     .bind(written(&record.reasons)?)
     .bind(stored(total(&record.findings))?)
+    .bind(&record.mode)
     .execute(connection)
     .await
     .map_err(StoreError::of(INDEX))?;
@@ -310,6 +312,7 @@ fn call(row: &SqliteRow) -> Result<CallRow, StoreError> {
         method: text(row, "method")?,
         evaluation: text(row, "evaluation")?,
         revision: text(row, "revision")?,
+        mode: text(row, "mode")?,
         effect: word_of(optional(row, "effect")?, "effect")?,
         refusal: word_of(refused.or(decided), "refusal")?,
         outcome: word_of(optional(row, "outcome")?, "outcome")?,

@@ -20,8 +20,9 @@ use forge_schemas::record::{Record, RecordPrincipal};
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Sqlite, SqlitePool, Transaction};
+use sqlx::{ConnectOptions, Connection, Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use super::error::{StoreError, StoreFault};
 use super::migrate::{self, Status};
@@ -136,6 +137,11 @@ impl SqliteStore {
         done
     }
 
+    #[cfg(test)]
+    pub(super) const fn test_pools(&self) -> (&SqlitePool, &SqlitePool, &SqlitePool) {
+        (&self.durable, &self.relaxed, &self.readers)
+    }
+
     /// Begins a transaction that writes approvals: on disk when it is committed.
     async fn durable(&self, operation: &'static str) -> Result<Writing<'_>, StoreError> {
         self.write(&self.durable, operation).await
@@ -214,6 +220,10 @@ impl Store for SqliteStore {
         Box::pin(self.find_interrupted(node))
     }
 
+    fn recorded_executions<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, u64> {
+        Box::pin(self.count_executions(id))
+    }
+
     fn approvals<'a>(&'a self, filter: &'a ApprovalFilter) -> Answer<'a, Vec<Approval>> {
         Box::pin(self.list_approvals(filter))
     }
@@ -244,9 +254,13 @@ impl Store for SqliteStore {
 
     fn health(&self) -> Answer<'_, ()> {
         Box::pin(async {
-            // Takes the write lock and gives it back: a file that cannot be written is found here.
-            let writing = self.durable("be written").await?;
+            // Takes the write lock and writes nothing: a file that cannot be written is found here.
+            let mut writing = self.durable("be written").await?;
             let operation = writing.operation;
+            sqlx::query("UPDATE schema_migrations SET name = name WHERE version < 0")
+                .execute(&mut *writing.transaction)
+                .await
+                .map_err(StoreError::of(operation))?;
             writing.transaction.rollback().await.map_err(StoreError::of(operation))
         })
     }
@@ -268,7 +282,16 @@ fn pool(options: SqliteConnectOptions, most: u32, settings: &Settings) -> Sqlite
         .acquire_timeout(acquire)
         .idle_timeout(None)
         .max_lifetime(None)
+        .after_release(|connection, _| Box::pin(is_clean(connection)))
         .connect_lazy_with(options)
+}
+
+/// Whether a connection may be used again. When the disk is full SQLite rolls back by itself; the
+/// driver's own ROLLBACK then fails, and it would take the connection to be in a transaction for
+/// ever. The ping comes first since a rollback on drop is only queued.
+async fn is_clean(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 fn options(settings: &Settings, synchronous: SqliteSynchronous) -> SqliteConnectOptions {
@@ -288,20 +311,32 @@ fn options(settings: &Settings, synchronous: SqliteSynchronous) -> SqliteConnect
     if settings.read_only { options } else { options.journal_mode(SqliteJournalMode::Wal) }
 }
 
-async fn connect(settings: &Settings) -> Result<sqlx::SqliteConnection, StoreError> {
+/// Opens one connection by itself. Turning a new file to WAL fails at once, without SQLite waiting,
+/// when another process does the same: then it is tried again for as long.
+async fn connect(settings: &Settings) -> Result<SqliteConnection, StoreError> {
     let options = options(settings, SqliteSynchronous::Full);
-    options.connect().await.map_err(StoreError::of("be opened"))
+    let end = Instant::now().checked_add(settings.busy_timeout);
+    loop {
+        let opened = options.connect().await.map_err(StoreError::of("be opened"));
+        let over = end.is_none_or(|end| Instant::now() >= end);
+        match opened {
+            Err(error) if error.fault == StoreFault::Busy && !over => {
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
-async fn connect_existing(settings: &Settings) -> Result<sqlx::SqliteConnection, StoreError> {
+async fn connect_existing(settings: &Settings) -> Result<SqliteConnection, StoreError> {
     tokio::fs::metadata(&settings.path)
         .await
         .map_err(|error| StoreError::file("be opened", error))?;
     connect(settings).await
 }
 
-async fn shut(connection: sqlx::SqliteConnection) -> Result<(), StoreError> {
-    sqlx::Connection::close(connection).await.map_err(StoreError::of("be closed"))
+async fn shut(connection: SqliteConnection) -> Result<(), StoreError> {
+    connection.close().await.map_err(StoreError::of("be closed"))
 }
 
 /// Makes the file if there is none, and takes it away from group and others: it holds arguments.
@@ -320,8 +355,12 @@ async fn protect(path: &Path) -> Result<(), StoreError> {
         let only_ours = std::fs::Permissions::from_mode(MODE);
         file.set_permissions(only_ours).await.map_err(failed)?;
     }
-    Ok(())
+    // The name of a new file is durable only when its folder is.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = tokio::fs::File::open(folder.unwrap_or(Path::new("."))).await.map_err(failed)?;
+    folder.sync_all().await.map_err(failed)
 }
 
+const RETRY_AFTER: Duration = Duration::from_millis(5);
 const MODE: u32 = 0o600;
 const PAGE_BYTES: u64 = 4096;

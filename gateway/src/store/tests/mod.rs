@@ -1,4 +1,4 @@
 //! Tests of the store: the index over every implementation, and what is SQLite's own.
 
 mod index;
-mod sqlite;
+pub(crate) mod sqlite;

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as thread_channel};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forge_schemas::ids::ServerName;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::warn;
 
 use super::lines::{Line, Lines};
 use super::routes::Routes;
@@ -63,6 +65,7 @@ impl Spawner {
 /// What a child needs from its server.
 #[derive(Clone, Debug)]
 pub(super) struct Surroundings {
+    pub(super) name: ServerName,
     pub(super) settings: Arc<StdioSettings>,
     pub(super) common: Arc<Common>,
     pub(super) limits: Limits,
@@ -99,6 +102,8 @@ pub(super) struct End {
     pub(super) asked: bool,
     /// How long it lived.
     pub(super) lived: Duration,
+    /// Its exit code, unless a signal ended it.
+    pub(super) code: Option<i32>,
 }
 
 #[derive(Debug)]
@@ -143,7 +148,7 @@ impl Child {
         });
         let tasks = &around.tasks;
         tasks.spawn(write(Arc::clone(&shared), stdin, jobs));
-        tasks.spawn(collect(stderr, around.clone()));
+        tasks.spawn(collect(Arc::clone(&shared), stderr, around.clone()));
         let limit = around.limits.message_bytes_max;
         let silent = CancellationToken::new();
         let reading = read(Arc::clone(&shared), Lines::new(stdout, limit));
@@ -154,11 +159,13 @@ impl Child {
         });
         let reader = reader.abort_handle();
         let keeper = Keeper { shared: Arc::clone(&shared), process, group, silent, reader };
-        let counters = Arc::clone(&around.counters);
+        let (counters, name) = (Arc::clone(&around.counters), around.name.clone());
         tasks.spawn(async move {
             let end = keeper.keep().await;
             if !end.asked {
                 counters.crashes.up();
+                let (code, lived_ms) = (end.code, end.lived.as_millis());
+                warn!(upstream = %name, code, lived_ms, "tool server's process ended by itself");
             }
             ended(end);
         });
@@ -318,15 +325,26 @@ async fn read(shared: Arc<Shared>, mut lines: Lines<ChildStdout>) {
     }
 }
 
-/// Keeps the end of what the process says on standard error, and reads on whatever it is.
-async fn collect(mut stderr: ChildStderr, around: Surroundings) {
-    let mut piece = [0; 4096];
-    while let Ok(count @ 1..) = stderr.read(&mut piece).await {
-        around.counters.stderr_bytes.add(count);
-        let mut kept = around.stderr.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend(piece.iter().take(count));
-        let surplus = kept.len().saturating_sub(STDERR_KEPT);
-        kept.drain(..surplus);
+/// Keeps the end of what the process says on standard error, and reads on whatever it is. Something
+/// that left the process group may hold the pipe open for ever, so this ends with the process.
+async fn collect(shared: Arc<Shared>, mut stderr: ChildStderr, around: Surroundings) {
+    let collecting = async {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stderr.read(&mut piece).await {
+            around.counters.stderr_bytes.add(count);
+            let mut kept = around.stderr.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(piece.iter().take(count));
+            let surplus = kept.len().saturating_sub(STDERR_KEPT);
+            kept.drain(..surplus);
+        }
+    };
+    let over = async {
+        shared.ended.cancelled().await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        () = collecting => {}
+        () = over => {}
     }
 }
 
@@ -355,11 +373,11 @@ impl Keeper {
         if tokio::time::timeout(LAST_WORDS, self.silent.cancelled()).await.is_err() {
             self.reader.abort();
         }
-        drop(self.process.wait().await);
+        let code = self.process.wait().await.ok().and_then(|status| status.code());
         self.group.forget();
         self.shared.routes().die();
         self.shared.ended.cancel();
-        End { asked, lived: started.elapsed() }
+        End { asked, lived: started.elapsed(), code }
     }
 
     /// Waits until the process has ended, closed its output, or is to end. Whether it was asked to.

@@ -61,6 +61,9 @@ struct Open {
     client: Bytes,
     token: Option<Bytes>,
     listen: bool,
+    /// Messages that name no request may go here. A handshake wants its answer only, and a
+    /// subscription what it subscribed to.
+    takes_others: bool,
     outbox: Outbox,
 }
 
@@ -115,7 +118,9 @@ impl Routes {
             .map_err(|NotMessage| UpstreamError::Message("not a JSON-RPC request"))?;
         let (outbox, inbox) = channel();
         let listen = out.method == LISTEN;
-        self.open.insert(id, Open { client: client.clone(), token, listen, outbox });
+        let takes_others = !listen && !HANDSHAKES.contains(&out.method.as_str());
+        let client = client.clone();
+        self.open.insert(id, Open { client, token, listen, takes_others, outbox });
         Ok(Opened { id, line, inbox })
     }
 
@@ -294,7 +299,7 @@ impl Routes {
                 Some(open) => self.put(&open.outbox, data, most),
                 None => self.counters.late.up(),
             },
-            Aim::Newest(data) => match self.open.values().rev().find(|open| !open.listen) {
+            Aim::Newest(data) => match self.open.values().rev().find(|open| open.takes_others) {
                 Some(open) => self.put(&open.outbox, data, most),
                 None => self.send(Aim::Unrelated(data), most),
             },
@@ -412,6 +417,7 @@ fn guess_id(head: &[u8], tail: &[u8]) -> Option<u64> {
     number(before).or_else(|| number(after))
 }
 
+const HANDSHAKES: &[&str] = &["initialize", "server/discover"];
 /// Messages kept while no stream for them is open.
 const QUEUE_MAX: usize = 256;
 /// Requests remembered after they are over.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use forge_schemas::ids::ServerName;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -16,10 +17,10 @@ use super::routes::{Routes, one_line};
 use crate::ids;
 use crate::upstream::body::{Body, Events, Incoming, after, expiry};
 use crate::upstream::error::UpstreamError;
-use crate::upstream::gate::{Attempt, doubled};
-use crate::upstream::health::Counters;
+use crate::upstream::gate::{Attempt, Gate, doubled};
+use crate::upstream::health::Meter;
 use crate::upstream::message::{Era, MessageKind, Outgoing, Verb};
-use crate::upstream::settings::{Common, Limits, StdioSettings};
+use crate::upstream::settings::{Common, StdioSettings};
 use crate::upstream::span::Message;
 
 #[derive(Debug)]
@@ -77,14 +78,16 @@ enum Modern {
 impl StdioServer {
     /// Must be called inside the runtime.
     pub(in crate::upstream) fn new(
+        name: &ServerName,
         settings: StdioSettings,
-        common: Arc<Common>,
-        limits: Limits,
-        counters: Arc<Counters>,
+        common: &Arc<Common>,
+        meter: Meter,
     ) -> std::io::Result<Self> {
+        let Meter { limits, counters } = meter;
         let around = Surroundings {
+            name: name.clone(),
             settings: Arc::new(settings),
-            common,
+            common: Arc::clone(common),
             limits,
             counters,
             stderr: Arc::new(Mutex::new(VecDeque::new())),
@@ -101,21 +104,21 @@ impl StdioServer {
         &self,
         out: &Outgoing,
         deadline: Instant,
-        attempt: Attempt<'_>,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
         match (out.era, out.verb, &out.kind) {
             (Era::Modern, Verb::Post, MessageKind::Request { id }) => {
-                self.modern_request(out, id, deadline, attempt).await
+                self.modern_request(out, id, deadline, gate).await
             }
             (Era::Modern, Verb::Post, MessageKind::Notification) => {
-                self.modern_notification(out, deadline).await
+                self.modern_notification(out, deadline, gate).await
             }
             (Era::Modern, Verb::Post, _) => Ok(Incoming::empty(400)),
             (Era::Modern, ..) => Ok(Incoming::empty(405)),
             (Era::Legacy, Verb::Post, MessageKind::Request { id })
                 if out.method == "initialize" && out.session.is_none() =>
             {
-                self.initialize(out, id, deadline, attempt).await
+                self.initialize(out, id, deadline, gate).await
             }
             (Era::Legacy, ..) => self.in_session(out, deadline).await,
         }
@@ -161,6 +164,12 @@ impl StdioServer {
         String::from_utf8_lossy(&kept).into_owned()
     }
 
+    fn sessions_of(&self, principal: &str) -> usize {
+        let state = self.state();
+        let own = state.sessions.values().filter(|session| session.principal == principal);
+        own.filter(|session| !session.child.is_dead()).count()
+    }
+
     fn children(&self) -> Vec<Arc<Child>> {
         let state = self.state();
         let sessions = state.sessions.values().map(|session| Arc::clone(&session.child));
@@ -178,17 +187,19 @@ impl StdioServer {
         out: &Outgoing,
         id: &Bytes,
         deadline: Instant,
-        attempt: Attempt<'_>,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
+        let attempt = gate.attempt()?;
+        if self.sessions_of(&out.principal) >= self.around.limits.principal_sessions_max {
+            return Err(UpstreamError::Sessions);
+        }
         let idle = self.around.settings.session_idle;
         let child = self.start(Era::Legacy, idle, &out.principal, deadline, &out.cancel).await;
         let answer = match child {
-            Ok(child) => request(&child, out, id, deadline).await.map(|body| (child, body)),
+            Ok(child) => greet(&child, out, id, deadline).await.map(|message| (child, message)),
             Err(error) => Err(error),
         };
-        let (child, body) = judge(attempt, answer)?;
-        // The answer decides whether there is a session, so it is waited for.
-        let message = last(body).await?;
+        let (child, message) = judge(attempt, answer)?;
         let accepted = Message::parse(&message).is_ok_and(|answer| answer.result().is_some());
         if !accepted {
             child.stop(None);
@@ -253,9 +264,9 @@ impl StdioServer {
         out: &Outgoing,
         id: &Bytes,
         deadline: Instant,
-        attempt: Attempt<'_>,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
-        let modern = judge(attempt, self.modern(out, deadline).await)?;
+        let modern = self.modern(out, deadline, gate).await?;
         let Modern::Child(child) = modern else { return Ok(fault(400, out, LEGACY_ONLY)) };
         let body = request(&child, out, id, deadline).await?;
         let status = match &body {
@@ -269,8 +280,9 @@ impl StdioServer {
         &self,
         out: &Outgoing,
         deadline: Instant,
+        gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
-        let Modern::Child(child) = self.modern(out, deadline).await? else {
+        let Modern::Child(child) = self.modern(out, deadline, gate).await? else {
             return Ok(fault(400, out, LEGACY_ONLY));
         };
         let line = child.routes().notification(out)?;
@@ -281,7 +293,12 @@ impl StdioServer {
     }
 
     /// The principal's process, started if there is none.
-    async fn modern(&self, out: &Outgoing, deadline: Instant) -> Result<Modern, UpstreamError> {
+    async fn modern(
+        &self,
+        out: &Outgoing,
+        deadline: Instant,
+        gate: &Gate,
+    ) -> Result<Modern, UpstreamError> {
         if self.known_legacy() {
             return Ok(Modern::Legacy);
         }
@@ -299,16 +316,30 @@ impl StdioServer {
             return Ok(Modern::Legacy);
         }
         *place = None;
+        let attempt = gate.attempt()?;
+        *place = judge(attempt, self.start_modern(out, deadline).await)?;
+        Ok(place.clone().map_or(Modern::Legacy, Modern::Child))
+    }
+
+    /// Starts a process and asks for its era; `None` if that is legacy.
+    async fn start_modern(
+        &self,
+        out: &Outgoing,
+        deadline: Instant,
+    ) -> Result<Option<Arc<Child>>, UpstreamError> {
         let idle = self.around.settings.idle;
         let child = self.start(Era::Modern, idle, &out.principal, deadline, &out.cancel).await?;
         let verdict = self.probe(&child, deadline, &out.cancel).await?;
         self.state().verdict = Some(verdict);
         if verdict.era == Era::Legacy {
             child.stop(None);
-            return Ok(Modern::Legacy);
+            return Ok(None);
         }
-        *place = Some(Arc::clone(&child));
-        Ok(Modern::Child(child))
+        // Whoever shuts down may have looked before the process was in its place.
+        if self.closing.is_cancelled() {
+            return Err(UpstreamError::Draining);
+        }
+        Ok(Some(child))
     }
 
     fn known_legacy(&self) -> bool {
@@ -442,12 +473,27 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// `initialize`, up to its answer: that decides whether there is a session.
+async fn greet(
+    child: &Arc<Child>,
+    out: &Outgoing,
+    id: &Bytes,
+    deadline: Instant,
+) -> Result<Bytes, UpstreamError> {
+    let answer = match request(child, out, id, deadline).await {
+        Ok(body) => last(body).await,
+        Err(error) => Err(error),
+    };
+    // A handshake runs no tool, so nothing is in doubt if the process dies of it.
+    if matches!(answer, Err(UpstreamError::Lost)) { Err(UpstreamError::Gone) } else { answer }
+}
+
 /// Tells the circuit how it went: only a process that does not start or dies at its first message
 /// is a server that cannot be reached.
 fn judge<T>(attempt: Attempt<'_>, outcome: Result<T, UpstreamError>) -> Result<T, UpstreamError> {
     match &outcome {
         Ok(_) => attempt.reached(),
-        Err(UpstreamError::Start(_) | UpstreamError::Gone | UpstreamError::Lost) => {
+        Err(UpstreamError::Start(_) | UpstreamError::Gone) => {
             attempt.failed();
         }
         Err(_) => {}

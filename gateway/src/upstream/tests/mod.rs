@@ -1,5 +1,6 @@
 //! What every test of the tool servers needs, and the tests of the pure parts.
 
+mod exec;
 mod http;
 mod pure;
 mod stdio;
@@ -155,4 +156,10 @@ async fn until(mut is: impl FnMut() -> bool) {
     while !is() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+fn is_running(pid: u32) -> bool {
+    // "pid (name) state …": a zombie is not running.
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }

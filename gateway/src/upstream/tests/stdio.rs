@@ -342,15 +342,63 @@ async fn command_that_does_not_exist_is_unavailable() {
 }
 
 #[tokio::test]
-async fn limits_of_processes_and_of_calls_are_refusals() {
-    let limits = Limits { sessions_max: 1, ..Limits::default() };
-    let bench = Bench::new(Transport::Stdio(hostile("legacy")), limits, Vec::new());
-    let session = bench.session().await;
-    let error = bench.send(initialize()).await.unwrap_err();
-    assert_eq!(error.code(), RefusalCode::LimitSessions);
-    bench.one.end_session(&session).await;
-    bench.session().await;
+async fn initialize_refused_by_a_modern_server_opens_no_session() {
+    let bench = stdio("refuse");
+    let incoming = bench.send(initialize()).await.unwrap();
+    assert_eq!((incoming.status, incoming.session.as_deref()), (200, None));
+    assert_eq!(answer(incoming).await.unwrap()["error"]["code"], -32022);
+    until(|| bench.one.health().processes == 0).await;
     bench.end().await;
+}
+
+#[tokio::test]
+async fn server_that_dies_of_initialize_was_sent_nothing_that_matters() {
+    let bench = stdio("crash");
+    let error = bench.send(initialize()).await.unwrap_err();
+    assert_eq!((error.code(), error.sent()), (RefusalCode::UpstreamUnavailable, false));
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn open_circuit_leaves_sessions_alone() {
+    let limits = Limits { circuit_failures: 1, ..Limits::default() };
+    let bench = Bench::new(Transport::Stdio(hostile("legacy+second_crashes")), limits, Vec::new());
+    let session = bench.session().await;
+    assert!(bench.send(initialize()).await.is_err());
+    assert_eq!(bench.one.health().circuit, Circuit::Open);
+    bench.ask(within(&session, tool(&json!(1), "echo", &json!({})))).await.unwrap();
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn process_that_leaves_the_group_does_not_hold_up_the_end() {
+    let bench = stdio("escape");
+    let answer = bench.ask(tool(&json!(1), "pid", &json!({}))).await.unwrap();
+    let leader: u32 = said(&answer).parse().unwrap();
+    let escaped = answer["result"]["grandchild"].as_u64().unwrap();
+    let before = tokio::time::Instant::now();
+    bench.end().await;
+    assert!(!is_running(leader));
+    assert!(before.elapsed() < Duration::from_secs(8));
+    std::process::Command::new("kill").args(["-9", &escaped.to_string()]).status().unwrap();
+}
+
+#[tokio::test]
+async fn limits_of_processes_and_of_calls_are_refusals() {
+    for limits in [
+        Limits { sessions_max: 1, ..Limits::default() },
+        Limits { principal_sessions_max: 1, ..Limits::default() },
+    ] {
+        let bench = Bench::new(Transport::Stdio(hostile("legacy")), limits, Vec::new());
+        let session = bench.session().await;
+        let error = bench.send(initialize()).await.unwrap_err();
+        assert_eq!(error.code(), RefusalCode::LimitSessions);
+        let other = Outgoing { principal: "bob".to_owned(), ..initialize() };
+        assert_eq!(bench.send(other).await.is_ok(), limits.sessions_max > 1);
+        bench.one.end_session(&session).await;
+        bench.session().await;
+        bench.end().await;
+    }
 
     let wait = Duration::from_millis(50);
     let limits = Limits { concurrent_max: 1, wait, ..Limits::default() };
@@ -432,10 +480,4 @@ async fn catalog_has_every_page_of_either_era() {
         assert_eq!(bench.one.health().sessions, 0);
         bench.end().await;
     }
-}
-
-fn is_running(pid: u32) -> bool {
-    // "pid (name) state …": a zombie is not running.
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
