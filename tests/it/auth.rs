@@ -1,10 +1,12 @@
 //! Who gets in: tokens of a real provider, tokens of our own issuer, and tokens that were forged,
 //! stretched or meant for somebody else.
 
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use forge_tests::client::Modern;
-use forge_tests::gateway::{Gateway, Setup};
+use forge_tests::gateway::{Gateway, Setup, eventually};
 use forge_tests::http::{Answer, send};
 use forge_tests::issuer::{Issuer, Key, now_s};
 use forge_tests::process::{Folder, Process, node};
@@ -40,32 +42,54 @@ async fn append(gateway: &Gateway, token: &str) -> Answer {
     client.post(&client.headers(&body), &body.to_string()).await.unwrap()
 }
 
-#[tokio::test]
-async fn a_token_of_a_real_provider_opens() {
+async fn provider() -> (Process, Folder) {
     let folder = Folder::new("provider").unwrap();
+    let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(node().unwrap());
-    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/upstreams/oidc_provider.mjs"));
+    command.arg(home.join("upstreams/oidc-provider.mjs")).arg("--modules").arg(home.join(".node"));
     let provider = Process::start(command, &folder.join("stderr.log")).await.unwrap();
-    let (gateway, ledger) = gateway(provider.ready["issuer"].as_str().unwrap()).await;
+    (provider, folder)
+}
 
-    let resource = AUDIENCE.replace(':', "%3A").replace('/', "%2F");
-    let basic =
-        base64::engine::general_purpose::STANDARD.encode("agent:a-secret-of-this-test-only");
-    let asked = send(
-        Method::POST,
-        provider.ready["token"].as_str().unwrap(),
-        &[
-            ("authorization", &format!("Basic {basic}")),
-            ("content-type", "application/x-www-form-urlencoded"),
-        ],
-        format!("grant_type=client_credentials&scope=mcp%3Atools&resource={resource}"),
-    )
-    .await
-    .unwrap();
-    let token = asked.json().unwrap()["access_token"].as_str().unwrap().to_owned();
+/// Asks the provider for an access token; without a resource it is an opaque one.
+async fn obtain(provider: &Process, client: &str, resource: Option<&str>) -> String {
+    let secret = provider.ready["clients"][client].as_str().unwrap();
+    let mut form = format!(
+        "grant_type=client_credentials&scope=tools%3Acall&client_id={client}&client_secret={secret}"
+    );
+    if let Some(resource) = resource {
+        let escaped = resource.replace(':', "%3A").replace('/', "%2F");
+        form.push_str(&format!("&resource={escaped}"));
+    }
+    let url = provider.ready["token_endpoint"].as_str().unwrap();
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    let answer = send(Method::POST, url, &headers, form).await.unwrap().json().unwrap();
+    answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+#[tokio::test]
+async fn tokens_of_a_real_provider_open_and_go_on_to_after_its_keys_rotated() {
+    let (mut provider, _folder) = provider().await;
+    let (gateway, ledger) = gateway(provider.ready["issuer"].as_str().unwrap()).await;
+    let token = obtain(&provider, "desk", Some(AUDIENCE)).await;
     let answer = append(&gateway, &token).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(lines(&ledger), ["in"]);
+
+    for (client, resource) in
+        [("desk", None), ("desk", Some("https://elsewhere.example/mcp")), ("stray", Some(AUDIENCE))]
+    {
+        let token = obtain(&provider, client, resource).await;
+        let answer = append(&gateway, &token).await;
+        assert_eq!(answer.status, 401, "{client} {resource:?}: {}", answer.text());
+    }
+    assert_eq!(provider.ask("rotate").await.unwrap()["event"], "rotated");
+    let token = obtain(&provider, "desk", Some(AUDIENCE)).await;
+    eventually("the new keys", || async {
+        Ok((append(&gateway, &token).await.status == 200).then_some(()))
+    })
+    .await
+    .unwrap();
 }
 
 /// Replaces members of the claims; `null` takes one away.

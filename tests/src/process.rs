@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// How long anything may take before a test gives up, on a slow machine too.
@@ -146,7 +146,8 @@ pub struct Process {
     log: PathBuf,
     /// What it said when it was ready.
     pub ready: Value,
-    _stdout: BufReader<ChildStdout>,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
 }
 
 impl Process {
@@ -158,7 +159,7 @@ impl Process {
     pub async fn start(mut command: Command, log: &Path) -> anyhow::Result<Self> {
         let stderr = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
         command
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
             .process_group(0)
@@ -166,10 +167,11 @@ impl Process {
         let mut child = command.spawn().with_context(|| format!("cannot start {command:?}"))?;
         let group = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
         let group = group.context("the program ended at once")?;
+        let stdin = child.stdin.take().context("no stdin")?;
         let mut stdout = BufReader::new(child.stdout.take().context("no stdout")?);
         let ready = timeout(PATIENCE, ready_line(&mut stdout)).await;
         match ready {
-            Ok(Ok(ready)) => Ok(Self { child, group, log: log.to_owned(), ready, _stdout: stdout }),
+            Ok(Ok(ready)) => Ok(Self { child, group, log: log.to_owned(), ready, stdin, stdout }),
             Ok(Err(error)) => {
                 let status = timeout(PATIENCE, child.wait()).await;
                 bail!("{error}, {status:?}; it said: {}", tail(log))
@@ -182,6 +184,15 @@ impl Process {
     #[must_use]
     pub fn pid(&self) -> i32 {
         self.group.as_raw_nonzero().get()
+    }
+
+    /// Writes a line to its stdin and returns the next JSON object that it says.
+    ///
+    /// # Errors
+    /// If it has ended or says nothing in time.
+    pub async fn ask(&mut self, line: &str) -> anyhow::Result<Value> {
+        self.stdin.write_all(format!("{line}\n").as_bytes()).await?;
+        timeout(PATIENCE, ready_line(&mut self.stdout)).await.context("silence")?
     }
 
     /// The end of what it wrote to stderr.
