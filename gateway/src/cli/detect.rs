@@ -3,7 +3,7 @@
 //! Findings and shapes are those of contract §1 and §4. The key of the digests is drawn for each
 //! run, so digests of one run can be compared with each other and with nothing else.
 
-use std::io::{BufRead, Read as _, Write};
+use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
