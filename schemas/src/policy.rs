@@ -377,7 +377,7 @@ pub struct Decision {
     pub evaluation_id: String,
     /// `revision@digest` of the bundle.
     pub revision: String,
-    /// The rules that decided (all that deny, or all that ask), by layer, file, id; or `default.deny`.
+    /// The rules that decided: all that deny or all that ask, by layer, file, id; or `default.deny`.
     pub reasons: Vec<Reason>,
     /// Spans to change before the message goes on.
     pub redactions: Vec<Redaction>,
