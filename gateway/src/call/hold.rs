@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::approval::error::ApprovalError;
-use crate::approval::model::{Approval, Facts, NewApproval, Parcel};
+use crate::approval::model::{Approval, Facts, Finished, NewApproval, Parcel};
 use crate::approval::state::State;
 use crate::auth::Principal;
 use crate::mcp::catalog::Call;
@@ -27,6 +27,7 @@ use crate::mcp::refusal::{Addressee, message};
 use crate::state::Gateway;
 use crate::upstream::SseEvent;
 
+use super::forward::finish_approval;
 use super::record::{Recorded, Trail, record_principal};
 use super::{Sink, Stop, decide, input};
 
@@ -101,7 +102,13 @@ pub async fn run(
     let claimed =
         gateway.approvals.claim(&approval.id, &facts).await.map_err(|fault| failed(&fault))?;
     trail.approved(approval.id.clone());
-    let forward = with_stored_arguments(&call, &forward, &claimed.parcel.arguments)?;
+    let forward = match with_stored_arguments(&call, &forward, &claimed.parcel.arguments) {
+        Ok(forward) => forward,
+        Err(stop) => {
+            finish_approval(gateway, Some(&approval.id), Finished::Failed).await;
+            return Err(stop);
+        }
+    };
     Ok(Released { call, forward, approval: Some(approval.id) })
 }
 
