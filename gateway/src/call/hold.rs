@@ -85,8 +85,14 @@ pub async fn run(
     let approval = wait(gateway, &call, requested.approval, sink, since).await;
     trail.held(since);
     let approval = approval?;
-    let facts =
-        json!({ "id": approval.id, "state": "approved", "approved_at": approval.approved_at });
+    let requirements: Vec<&str> =
+        approval.terms.required.iter().map(|one| one.id.as_str()).collect();
+    let facts = json!({
+        "id": approval.id,
+        "state": "approved",
+        "approved_at": approval.approved_at,
+        "requirements": requirements,
+    });
     decide::again(gateway, &call, &findings, &forward, facts).await?;
     let admission = call.admission();
     let schema_digest = call.tool().map(|tool| tool.digest.to_string()).unwrap_or_default();
