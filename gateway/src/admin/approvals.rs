@@ -79,8 +79,7 @@ pub(super) async fn vote(
     let approval = find(gateway, permit).await?;
     let _entitled = gate::entitle(gateway, permit, &approval, &expect).await?;
     let approver = approver(&request.principal);
-    let decided =
-        gateway.approvals.vote(&approval.id, &approver, verdict, &expect, reason).await;
+    let decided = gateway.approvals.vote(&approval.id, &approver, verdict, &expect, reason).await;
     let decided = decided.map_err(AdminError::Approval)?;
     Ok(Answer { recorded: true, ..Answer::of(&decided)? })
 }

@@ -61,7 +61,15 @@ pub(super) async fn list(gateway: &Gateway, permit: &Permit) -> Result<Answer, A
 
 fn filter(query: &str, tenant: &Tenant) -> Result<CallFilter, AdminError> {
     let known = [
-        "after", "effect", "limit", "outcome", "principal", "server", "session", "since", "tool",
+        "after",
+        "effect",
+        "limit",
+        "outcome",
+        "principal",
+        "server",
+        "session",
+        "since",
+        "tool",
         "until",
     ];
     let mut query = Query::parse(query, &known)?;

@@ -19,6 +19,8 @@ mod policies;
 mod query;
 mod servers;
 
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ use crate::state::Gateway;
 
 pub use endpoint::Endpoint;
 pub use error::{AdminError, ProblemDocument};
-pub use health::{Check, Readiness, readiness};
+pub use health::{Check, Readiness, ServerState, readiness};
 
 /// A request of somebody who is known.
 #[derive(Clone, Debug)]
@@ -87,7 +89,9 @@ async fn perform(gateway: &Gateway, permit: &gate::Permit) -> Result<Answer, Adm
     match permit.request().endpoint {
         Endpoint::ListApprovals => approvals::list(gateway, permit).await,
         Endpoint::ReadApproval => approvals::read(gateway, permit).await,
-        Endpoint::Approve => Box::pin(approvals::vote(gateway, permit, ApprovalVerdict::Approve)).await,
+        Endpoint::Approve => {
+            Box::pin(approvals::vote(gateway, permit, ApprovalVerdict::Approve)).await
+        }
         Endpoint::Deny => Box::pin(approvals::vote(gateway, permit, ApprovalVerdict::Deny)).await,
         Endpoint::ListCalls => calls::list(gateway, permit).await,
         Endpoint::ReadCall => calls::read(gateway, permit).await,

@@ -120,7 +120,11 @@ fn operation(endpoint: Endpoint, generator: &mut SchemaGenerator, problem: &Valu
         "responses": responses,
     });
     if let (true, Value::Object(members)) = (endpoint.is_vote(), &mut operation) {
-        let schema = reference::<Ballot>(generator);
+        // What is read, not what is written: members with a default may be left out.
+        let reading = SchemaSettings::draft2020_12().with(|settings| {
+            settings.inline_subschemas = true;
+        });
+        let schema = reading.into_generator().subschema_for::<Ballot>().to_value();
         let body =
             json!({ "required": true, "content": { "application/json": { "schema": schema } } });
         members.insert("requestBody".to_owned(), body);

@@ -32,7 +32,6 @@ use super::mcp::{authenticate, read_body};
 use super::problem::{Problem, answer};
 use super::wellknown::challenge;
 
-
 /// Routes of the admin listener.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let paths: BTreeSet<&'static str> = Endpoint::ALL.into_iter().map(Endpoint::path).collect();

@@ -16,6 +16,7 @@ rights := {
 		"read.approvals",
 		"read.calls",
 		"read.health",
+		"read.openapi",
 		"read.servers",
 		"read.sessions",
 		"read.tools",
@@ -25,6 +26,7 @@ rights := {
 		"deny.approvals",
 		"list.approvals",
 		"read.approvals",
+		"read.openapi",
 		"refuse.approvals",
 	},
 	"policy_editor": {
@@ -33,6 +35,7 @@ rights := {
 		"list.tools",
 		"pin.tools",
 		"read.calls",
+		"read.openapi",
 		"read.tools",
 	},
 	"auditor": {
