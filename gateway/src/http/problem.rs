@@ -39,9 +39,10 @@ impl Problem {
     /// A request that was refused before anybody was asked.
     #[must_use]
     pub fn refused(code: RefusalCode, call: CallId) -> Self {
-        let detail = match code {
-            RefusalCode::ProtocolMedia => "The body has to be application/json.",
-            code => code.sentence(),
+        let detail = if code == RefusalCode::ProtocolMedia {
+            "The body has to be application/json."
+        } else {
+            code.sentence()
         };
         let (detail, status) = (detail.to_owned(), of_refusal(code));
         Self { status, code: code.code(), detail, call: Some(call) }

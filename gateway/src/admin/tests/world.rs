@@ -80,7 +80,7 @@ impl World {
         let around = Surroundings { base: folder.path().to_owned(), env: |_| None };
         let config = config::parse(CONFIG, Path::new("forge.toml"), &around).unwrap();
         let options = Options { exe: "/nonexistent".into(), base_env: Default::default() };
-        let running = serve::start(config, options).await.unwrap();
+        let running = Box::pin(serve::start(config, options)).await.unwrap();
         let http = serve::http_client().unwrap();
         Self { running, http, _folder: folder }
     }
