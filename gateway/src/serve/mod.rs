@@ -135,7 +135,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         config.listen.public_url = format!("http://{mcp_at}/mcp");
     }
     let run_file = run_file(&config);
-    let gateway = Arc::new(build::gateway(config, &bundle, &options).await?);
+    let gateway = Arc::new(Box::pin(build::gateway(config, &bundle, &options)).await?);
     recover(&gateway).await?;
     record_start(&gateway).await?;
     let (background, helpers) = (CancellationToken::new(), TaskTracker::new());

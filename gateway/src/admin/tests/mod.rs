@@ -1,0 +1,7 @@
+//! The admin listener of a real gateway, over HTTP.
+
+mod access;
+mod answers;
+mod openapi;
+mod votes;
+mod world;
