@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use forge_detectors::Scanner;
+use forge_evidence::note::PublicKey;
 use forge_policies::PolicySet;
 use forge_schemas::digest::Digest;
 use forge_schemas::ids::{ServerName, Tenant};
@@ -62,6 +63,10 @@ pub struct Gateway {
     pub resource: Resource,
     /// Seals session ids and request states.
     pub sealing: SealingKey,
+    /// Verifies checkpoints.
+    pub checkpoint_key: PublicKey,
+    /// Verifies packs.
+    pub pack_key: PublicKey,
     /// Commits to policy inputs.
     pub commitment: CommitmentKey,
     /// The time.

@@ -9,13 +9,14 @@ use forge_schemas::digest::Digest;
 use forge_schemas::ids::{ApprovalId, CallId, SessionId, Tenant};
 use forge_schemas::policy::ApprovalTerms;
 use forge_schemas::record::{ApprovalVerdict, RecordPrincipal};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::state::State;
 
 /// One approval, as the store has it and as an approver may see it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Approval {
     /// Names it; knowing the name gives no authority.
     pub id: ApprovalId,
@@ -91,7 +92,7 @@ impl Approval {
 }
 
 /// One person's vote.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Vote {
     /// Who, with all of a person's accounts folded into one (see [`Approver::person`]).
     pub person: String,

@@ -10,12 +10,13 @@
 //!    └──▶ cancelled ◀───────┘
 //! ```
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::model::Finished;
 
 /// Where an approval stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Waits for votes.

@@ -98,7 +98,7 @@ fn listen(mut section: Section) -> Listen {
         })
         .unwrap_or_default();
     let mut hosts: Vec<String> = LOOPBACK.iter().map(|name| (*name).to_owned()).collect();
-    hosts.push(mcp.ip().to_string());
+    hosts.extend([mcp, admin].map(|address| address.ip().to_string()));
     hosts.extend(
         reqwest::Url::parse(&public_url).ok().and_then(|url| url.host_str().map(str::to_owned)),
     );

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use forge_schemas::digest::Digest;
 use forge_schemas::ids::{CallId, ServerName};
 use forge_schemas::policy::ActionProperties;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Principal;
 use crate::state::Snapshot;
+use crate::upstream;
 
 use super::envelope::{Kind, Message};
 use super::headers::{Era, MirroredParam, mirrored_params};
@@ -54,6 +55,7 @@ pub struct ToolFacts {
 #[derive(Debug, Default)]
 pub struct ServerCatalog {
     tools: ArcSwap<BTreeMap<String, Arc<ToolFacts>>>,
+    spoken: ArcSwapOption<(upstream::Era, String)>,
     /// One probe at a time.
     pub probing: tokio::sync::Mutex<()>,
 }
@@ -74,6 +76,23 @@ impl ServerCatalog {
     #[must_use]
     pub fn digests(&self) -> Vec<(String, Digest)> {
         self.tools.load().iter().map(|(name, facts)| (name.clone(), facts.digest)).collect()
+    }
+
+    /// Everything known of each tool, by name.
+    #[must_use]
+    pub fn tools(&self) -> Arc<BTreeMap<String, Arc<ToolFacts>>> {
+        self.tools.load_full()
+    }
+
+    /// Era and protocol revision that the server agreed to when the gateway last asked it.
+    #[must_use]
+    pub fn spoken(&self) -> Option<Arc<(upstream::Era, String)>> {
+        self.spoken.load_full()
+    }
+
+    /// Remembers what the server agreed to.
+    pub fn speaks(&self, era: upstream::Era, version: &str) {
+        self.spoken.store(Some(Arc::new((era, version.to_owned()))));
     }
 
     /// Takes over definitions; returns the names that are new or changed.

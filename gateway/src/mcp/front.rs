@@ -370,6 +370,7 @@ async fn learn(
         Ok(probed) => {
             let named = probed.tools.iter().map(|tool| (tool.name.as_str(), &*tool.definition));
             let news = catalog.observe(named);
+            catalog.speaks(probed.era, &probed.version);
             info!(server = %name, tools = news.len(), "catalog learnt");
         }
         Err(fault) => info!(server = %name, error = %fault, "the catalog could not be read"),

@@ -73,6 +73,8 @@ pub(super) async fn gateway(
         auth,
         resource,
         sealing: keys.master().sealing_key()?,
+        checkpoint_key: keys.checkpoint().public(),
+        pack_key: keys.pack().public(),
         commitment: CommitmentKey::new(&*keys.master().input_key()?),
         clock,
         counters: Counters::default(),

@@ -115,6 +115,7 @@ async fn look(gateway: Arc<Gateway>, name: ServerName) {
         Ok(probed) => {
             let named = probed.tools.iter().map(|tool| (tool.name.as_str(), &*tool.definition));
             let news = catalog.observe(named);
+            catalog.speaks(probed.era, &probed.version);
             info!(server = %name, tools = news.len(), version = %probed.version, "tool server is there");
         }
         Err(fault) => warn!(server = %name, error = %fault, "tool server does not answer yet"),

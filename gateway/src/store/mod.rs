@@ -21,6 +21,7 @@ use forge_schemas::policy::Effect;
 use forge_schemas::record::{Outcome, Record, RecordPrincipal, RecordReason, Timings};
 use forge_schemas::refusal::RefusalCode;
 use futures_util::future::BoxFuture;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use self::error::{StoreError, StoreFault};
@@ -50,6 +51,9 @@ pub trait Store: Send + Sync + Debug {
         tenant: &'a Tenant,
         subject: &'a RecordPrincipal,
     ) -> Answer<'a, (u64, u64)>;
+
+    /// How many approvals are pending, of all tenants.
+    fn pending_approvals(&self) -> Answer<'_, u64>;
 
     /// One approval with its votes.
     fn approval<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, Option<Approval>>;
@@ -165,7 +169,7 @@ pub struct Gap {
 }
 
 /// One call, as the index has it. Fields of a record that has not come yet are empty.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct CallRow {
     /// Which.
     pub call: CallId,

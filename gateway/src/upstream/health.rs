@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::message::Era;
 use super::settings::Limits;
 
 /// State of the circuit towards one server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
     /// Calls go through.
@@ -33,7 +34,7 @@ impl Circuit {
 }
 
 /// A server's state at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Health {
     /// The circuit.
     pub circuit: Circuit,
@@ -54,7 +55,7 @@ pub struct Health {
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident,)*) => {
         /// Faults of a server, counted since the gateway started.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
         pub struct Counts { $($(#[$doc])* pub $name: u64,)* }
 
         #[derive(Debug, Default)]

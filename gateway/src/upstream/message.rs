@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ::http::HeaderMap;
 use bytes::Bytes;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ pub enum Verb {
 }
 
 /// The two families of protocol revisions (MCP 2026-07-28 `basic/versioning`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Era {
     /// 2025-11-25 and older: `initialize` and sessions.

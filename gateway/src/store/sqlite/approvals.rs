@@ -71,6 +71,15 @@ impl SqliteStore {
         waiting(&mut reader, tenant, subject).await
     }
 
+    pub(super) async fn count_pending(&self) -> Result<u64, StoreError> {
+        let mut reader = self.reader().await?;
+        let row = sqlx::query("SELECT count(*) FROM approvals WHERE state = 'pending'")
+            .fetch_one(&mut *reader)
+            .await
+            .map_err(StoreError::of(READ))?;
+        count(row.try_get(0).map_err(StoreError::of(READ))?)
+    }
+
     pub(super) async fn find_approval(
         &self,
         id: &ApprovalId,

@@ -196,6 +196,10 @@ impl Store for SqliteStore {
         Box::pin(self.count_waiting(tenant, subject))
     }
 
+    fn pending_approvals(&self) -> Answer<'_, u64> {
+        Box::pin(self.count_pending())
+    }
+
     fn approval<'a>(&'a self, id: &'a ApprovalId) -> Answer<'a, Option<Approval>> {
         Box::pin(self.find_approval(id))
     }
