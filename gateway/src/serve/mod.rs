@@ -125,7 +125,7 @@ pub async fn load_bundle(config: &Config, options: &Options) -> anyhow::Result<B
 /// # Errors
 /// If anything that a call needs is not there.
 pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
-    start_with(config, options, true).await
+    Box::pin(start_with(config, options, true)).await
 }
 
 /// The same without the MCP listener, for a client on stdin and stdout. The admin API is there:
@@ -134,7 +134,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
 /// # Errors
 /// If anything that a call needs is not there.
 pub async fn start_without_mcp(config: Config, options: Options) -> anyhow::Result<Running> {
-    start_with(config, options, false).await
+    Box::pin(start_with(config, options, false)).await
 }
 
 async fn start_with(

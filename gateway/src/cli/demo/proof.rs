@@ -37,7 +37,8 @@ pub(super) struct Proof {
 /// If the pack cannot be written or read.
 pub(super) async fn export_and_verify(running: &Running, folder: &Folder) -> anyhow::Result<Proof> {
     let gateway = running.gateway();
-    let (tenant, settings) = (gateway.own_tenant(), gateway.snapshot.load().config.evidence.clone());
+    let (tenant, settings) =
+        (gateway.own_tenant(), gateway.snapshot.load().config.evidence.clone());
     let stamp = clock::system().now_ms();
     let pack = folder.path(&format!("evidence-{stamp}.tar"));
     let key = folder.path("evidence.pub.pem");
@@ -78,9 +79,8 @@ fn export(settings: &Evidence, tenant: &Tenant, pack: &Path, key: &Path) -> anyh
 
 fn auditor(key: &Path) -> anyhow::Result<Auditor> {
     let text = std::fs::read_to_string(key)?;
-    let mut auditor = Auditor::default();
-    auditor.keys = TrustedKey::parse_all(&text).context("the public keys cannot be read")?;
-    Ok(auditor)
+    let keys = TrustedKey::parse_all(&text).context("the public keys cannot be read")?;
+    Ok(Auditor { keys, ..Auditor::default() })
 }
 
 /// The same bytes, but a call that was denied looks allowed.

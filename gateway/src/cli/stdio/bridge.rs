@@ -73,10 +73,11 @@ impl Bridge {
     /// Sends one message and passes on what comes back.
     pub(super) async fn exchange(&self, body: Bytes, out: &Out) {
         let read = Message::parse(body.clone(), DEPTH_MAX).ok();
-        let asked = read.as_ref().filter(|message| message.kind() == Kind::Request).map(|message| Asked {
-            id: message.id().cloned(),
-            method: message.method().to_owned(),
-        });
+        let asked =
+            read.as_ref().filter(|message| message.kind() == Kind::Request).map(|message| Asked {
+                id: message.id().cloned(),
+                method: message.method().to_owned(),
+            });
         let headers = read.as_ref().map(|message| self.headers(message)).unwrap_or_default();
         let request = self.request(Method::POST, headers).header(CONTENT_TYPE, "application/json");
         let answered = match request.body(body).send().await {
@@ -116,7 +117,8 @@ impl Bridge {
 
     /// Passes an answer on; false if it holds none for this request.
     async fn pass(&self, response: Response, asked: Option<&Asked>, out: &Out) -> bool {
-        let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        let text =
+            |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
         let opens = asked.is_some_and(|asked| asked.method == "initialize");
         if let Some(id) = text(SESSION_ID).filter(|_| opens) {
             // Known before the answer is passed on, so that what follows the answer carries it.
@@ -178,7 +180,9 @@ impl Bridge {
         }
         match (error, asked) {
             // Refused before the body was read: the answer does not know the id.
-            (Some(error), Some(asked)) => put(out, message(asked.id.as_deref(), "error", error)).await,
+            (Some(error), Some(asked)) => {
+                put(out, message(asked.id.as_deref(), "error", error)).await
+            }
             (Some(_) | None, _) => put(out, body).await,
         }
         true
@@ -196,9 +200,12 @@ impl Bridge {
             "tools/list" => {
                 let tools = answer.pointer("/result/tools").and_then(Value::as_array);
                 for tool in tools.into_iter().flatten() {
-                    let (name, schema) = (tool.get("name").and_then(Value::as_str), tool.get("inputSchema"));
+                    let (name, schema) =
+                        (tool.get("name").and_then(Value::as_str), tool.get("inputSchema"));
                     if let (Some(name), Some(schema)) = (name, schema) {
-                        self.known().mirrored.insert(name.to_owned(), headers::mirrored_params(schema));
+                        self.known()
+                            .mirrored
+                            .insert(name.to_owned(), headers::mirrored_params(schema));
                     }
                 }
             }
@@ -210,7 +217,8 @@ impl Bridge {
     fn headers(&self, message: &Message) -> HeaderMap {
         let facts = message.facts();
         let mut known = self.known();
-        if let Some(version) = facts.protocol.as_deref().filter(|version| MODERN.contains(version)) {
+        if let Some(version) = facts.protocol.as_deref().filter(|version| MODERN.contains(version))
+        {
             known.protocol = Some(version.to_owned());
             let params = facts.name.as_ref().and_then(|name| known.mirrored.get(name));
             return mirror(message, params.map(Vec::as_slice).unwrap_or_default());
@@ -233,14 +241,19 @@ impl Bridge {
         if let Some(id) = &known.session {
             insert(&mut headers, SESSION_ID, id);
         }
-        if let Some(version) = known.protocol.as_deref().filter(|version| LEGACY.contains(version)) {
+        if let Some(version) = known.protocol.as_deref().filter(|version| LEGACY.contains(version))
+        {
             insert(&mut headers, PROTOCOL_VERSION, version);
         }
         headers
     }
 
     fn request(&self, method: Method, headers: HeaderMap) -> reqwest::RequestBuilder {
-        let both = if method == Method::GET { "text/event-stream" } else { "application/json, text/event-stream" };
+        let both = if method == Method::GET {
+            "text/event-stream"
+        } else {
+            "application/json, text/event-stream"
+        };
         let request = self.http.request(method, &self.url).bearer_auth(&self.token);
         request.header(ACCEPT, both).headers(headers)
     }

@@ -81,8 +81,10 @@ pub(super) fn read_line(input: &mut impl BufRead, limit: usize) -> std::io::Resu
 
 /// Writes a message as one line. A line break inside JSON is only ever white space.
 pub(super) fn write_line(output: &mut impl Write, message: &[u8]) -> std::io::Result<()> {
-    let mut line: Vec<u8> =
-        message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+    let mut line: Vec<u8> = message
+        .iter()
+        .map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte })
+        .collect();
     line.push(b'\n');
     output.write_all(&line)?;
     output.flush()

@@ -42,11 +42,9 @@ impl Local {
 
     /// Governs one message and passes on what comes back.
     pub(super) async fn exchange(&self, body: Bytes, out: &Out) {
-        let principal = match self.principal(&body, out).await {
-            Some(principal) => principal,
-            None => return,
-        };
-        let reply = front::handle(&self.gateway, self.inbound(Verb::Post, body.clone(), principal)).await;
+        let Some(principal) = self.principal(&body, out).await else { return };
+        let reply =
+            front::handle(&self.gateway, self.inbound(Verb::Post, body.clone(), principal)).await;
         let opened = reply.headers.get(SESSION_ID).and_then(|value| value.to_str().ok());
         if let Some(id) = opened {
             self.session.send_replace(Some(id.to_owned()));
@@ -84,11 +82,13 @@ impl Local {
     pub(super) async fn listen(&self, out: &Out) {
         let mut session = self.session.subscribe();
         while session.wait_for(Option::is_some).await.is_ok() {
-            let Ok(principal) = self.gateway.auth.verify(self.authorization.as_deref()).await else {
+            let Ok(principal) = self.gateway.auth.verify(self.authorization.as_deref()).await
+            else {
                 return;
             };
             let inbound = self.inbound(Verb::Get, Bytes::new(), principal);
-            let ReplyBody::Stream(mut events) = front::handle(&self.gateway, inbound).await.body else {
+            let ReplyBody::Stream(mut events) = front::handle(&self.gateway, inbound).await.body
+            else {
                 return;
             };
             while let Some(event) = events.next().await {

@@ -69,7 +69,7 @@ pub async fn run(args: StdioArgs) -> anyhow::Result<u8> {
         let drain = Duration::from_millis(config.limits.drain_ms);
         return bridge(&format!("{url}/{server}"), token, drain).await;
     }
-    in_process(config, server, token, args.token_file).await
+    Box::pin(in_process(config, server, token, args.token_file)).await
 }
 
 async fn bridge(url: &str, token: &str, drain: Duration) -> anyhow::Result<u8> {
@@ -115,13 +115,9 @@ fn choose(config: &Config, name: Option<&str>) -> anyhow::Result<ServerName> {
             Some(name) => format!("there is no server {name:?}"),
             None => "name one with --server".to_owned(),
         };
-        usage(format!("{sentence}; the configuration has: {}", known.join(", ")))
+        anyhow::anyhow!("{sentence}; the configuration has: {}", known.join(", "))
     };
     found.cloned().ok_or_else(wrong)
-}
-
-fn usage(sentence: String) -> anyhow::Error {
-    anyhow::Error::msg(sentence)
 }
 
 /// `--url` as it is, or with the server's name after it.

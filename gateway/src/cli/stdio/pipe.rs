@@ -136,7 +136,8 @@ impl Pipe {
                 finished.send_modify(|count| *count = count.saturating_add(1));
             }
         });
-        let (listener, listener_out, listener_stop) = (Arc::clone(&link), out.clone(), stop.clone());
+        let (listener, listener_out, listener_stop) =
+            (Arc::clone(&link), out.clone(), stop.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = listener_stop.cancelled() => {}
@@ -190,7 +191,9 @@ impl Pipe {
         if read.get("method").and_then(Value::as_str) != Some("notifications/cancelled") {
             return false;
         }
-        let Some(id) = read.pointer("/params/requestId").map(Value::to_string) else { return false };
+        let Some(id) = read.pointer("/params/requestId").map(Value::to_string) else {
+            return false;
+        };
         let found = self.requests().remove(id.as_bytes());
         found.is_some_and(|token| {
             token.cancel();
