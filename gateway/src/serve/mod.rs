@@ -60,7 +60,7 @@ impl Options {
 #[derive(Debug)]
 pub struct Running {
     gateway: Arc<Gateway>,
-    mcp: SocketAddr,
+    mcp: Option<SocketAddr>,
     admin: SocketAddr,
     listeners: CancellationToken,
     background: CancellationToken,
@@ -125,14 +125,35 @@ pub async fn load_bundle(config: &Config, options: &Options) -> anyhow::Result<B
 /// # Errors
 /// If anything that a call needs is not there.
 pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> {
+    Box::pin(start_with(config, options, true)).await
+}
+
+/// The same without the MCP listener, for a client on stdin and stdout. The admin API is there:
+/// held calls have to be decided somewhere.
+///
+/// # Errors
+/// If anything that a call needs is not there.
+pub async fn start_without_mcp(config: Config, options: Options) -> anyhow::Result<Running> {
+    Box::pin(start_with(config, options, false)).await
+}
+
+async fn start_with(
+    config: Config,
+    options: Options,
+    with_mcp: bool,
+) -> anyhow::Result<Running> {
     install_crypto();
     let bundle = load_bundle(&config, &options).await?;
-    let mcp = bind(config.listen.mcp, "listen.mcp").await?;
+    let mcp = match with_mcp {
+        true => Some(bind(config.listen.mcp, "listen.mcp").await?),
+        false => None,
+    };
     let admin = bind(config.listen.admin, "listen.admin").await?;
-    let (mcp_at, admin_at) = (mcp.local_addr()?, admin.local_addr()?);
+    let mcp_at = mcp.as_ref().map(TcpListener::local_addr).transpose()?;
+    let admin_at = admin.local_addr()?;
     let mut config = config;
     if config.listen.public_url.is_empty() {
-        config.listen.public_url = format!("http://{mcp_at}/mcp");
+        config.listen.public_url = format!("http://{}/mcp", mcp_at.unwrap_or(admin_at));
     }
     let run_file = run_file(&config);
     let gateway = Arc::new(Box::pin(build::gateway(config, &bundle, &options)).await?);
@@ -146,28 +167,21 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
         connections_max: limits.connections_max,
         header_read: Duration::from_millis(limits.header_ms),
     };
-    let serving = vec![
-        tokio::spawn(serve(
-            mcp,
-            crate::http::mcp::router(Arc::clone(&gateway)),
-            edge,
-            listeners.clone(),
-        )),
-        tokio::spawn(serve(
-            admin,
-            crate::http::admin::router(Arc::clone(&gateway)),
-            edge,
-            listeners.clone(),
-        )),
-    ];
+    let mut serving = Vec::new();
+    if let Some(mcp) = mcp {
+        let router = crate::http::mcp::router(Arc::clone(&gateway));
+        serving.push(tokio::spawn(serve(mcp, router, edge, listeners.clone())));
+    }
+    let router = crate::http::admin::router(Arc::clone(&gateway));
+    serving.push(tokio::spawn(serve(admin, router, edge, listeners.clone())));
     let written = RunFile {
-        mcp: format!("http://{mcp_at}/mcp"),
+        mcp: mcp_at.map(|at| format!("http://{at}/mcp")).unwrap_or_default(),
         admin: format!("http://{admin_at}"),
         pid: std::process::id(),
     };
     std::fs::write(&run_file, serde_json::to_vec(&written)?)
         .with_context(|| format!("cannot write {}", run_file.display()))?;
-    info!(mcp = %mcp_at, admin = %admin_at, "gateway is ready");
+    info!(mcp = %written.mcp, admin = %admin_at, "gateway is ready");
     Ok(Running {
         gateway,
         mcp: mcp_at,
@@ -239,10 +253,10 @@ impl Running {
         &self.gateway
     }
 
-    /// Where MCP is served.
+    /// Where MCP is served; empty without a listener for it.
     #[must_use]
     pub fn mcp_url(&self) -> String {
-        format!("http://{}/mcp", self.mcp)
+        self.mcp.map(|at| format!("http://{at}/mcp")).unwrap_or_default()
     }
 
     /// Where the admin API is served.
@@ -304,13 +318,24 @@ pub async fn signalled() -> anyhow::Result<()> {
 /// # Errors
 /// If none runs.
 pub fn admin_url(config: &Config) -> anyhow::Result<String> {
+    Ok(read_run_file(config)?.admin)
+}
+
+/// Where the gateway that runs with this configuration serves MCP; `None` if none runs, or it does
+/// not answer.
+pub async fn mcp_url_of_running(config: &Config) -> Option<String> {
+    let run = read_run_file(config).ok().filter(|run| !run.mcp.is_empty())?;
+    let ready = http_client().ok()?.get(format!("{}/healthz", run.admin)).send();
+    let answer = timeout(CLOSE_WAIT, ready).await.ok()?.ok()?;
+    answer.status().is_success().then_some(run.mcp)
+}
+
+fn read_run_file(config: &Config) -> anyhow::Result<RunFile> {
     let path = run_file(config);
     let text = std::fs::read(&path).with_context(|| {
         format!("no gateway runs with this configuration ({} is not there)", path.display())
     })?;
-    let run: RunFile = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not readable", path.display()))?;
-    Ok(run.admin)
+    serde_json::from_slice(&text).with_context(|| format!("{} is not readable", path.display()))
 }
 
 fn run_file(config: &Config) -> PathBuf {

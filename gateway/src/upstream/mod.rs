@@ -18,7 +18,7 @@ mod message;
 mod server;
 mod settings;
 mod span;
-mod sse;
+pub(crate) mod sse;
 mod stdio;
 
 #[cfg(test)]

@@ -11,11 +11,11 @@ use super::body::SseEvent;
 
 /// An event grew over the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct EventTooLarge;
+pub(crate) struct EventTooLarge;
 
 /// The state between two pieces of a stream.
 #[derive(Debug)]
-pub(super) struct Parser {
+pub(crate) struct Parser {
     limit: usize,
     started: bool,
     /// The last byte was a carriage return: a line feed that follows belongs to it.
@@ -29,7 +29,7 @@ pub(super) struct Parser {
 
 impl Parser {
     /// A parser that takes events of up to `limit` bytes.
-    pub(super) const fn new(limit: usize) -> Self {
+    pub(crate) const fn new(limit: usize) -> Self {
         Self {
             limit,
             started: false,
@@ -43,7 +43,7 @@ impl Parser {
     }
 
     /// Takes the next piece and adds the events that it completes.
-    pub(super) fn push(
+    pub(crate) fn push(
         &mut self,
         mut piece: &[u8],
         events: &mut impl Extend<SseEvent>,

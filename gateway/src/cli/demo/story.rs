@@ -199,6 +199,15 @@ impl<'a> Story<'a> {
             verdict.records, verdict.open_slots
         );
         self.voice.fact("verdict", &said, Tint::Good)?;
+        let found = proof.forged.problems.first();
+        let found = found.filter(|_| !proof.forged.ok).context("a forged pack verifies")?;
+        let said = format!("{}: {}", found.r#where, found.sentence);
+        self.voice.fact(
+            "and forged",
+            "one word of a record changed, a denied call made to look okay:",
+            Tint::Plain,
+        )?;
+        self.voice.fact("verdict", &format!("not verified; {said}"), Tint::Bad)?;
         Ok(())
     }
 

@@ -1,12 +1,38 @@
 //! What is printed, and what is written.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use crate::config::{self, Surroundings};
 
 use super::ending::offers;
 use super::folder::Folder;
-use super::voice::wrapped;
+use super::voice::{Tint, Voice, wrapped};
+
+/// Somewhere to print to.
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_a_tool_says_cannot_paint_the_terminal() {
+    let page = Page::default();
+    let mut voice = Voice::to(Box::new(page.clone()));
+    voice.fact("answer", &format!("\u{1b}[2K\u{202e}{}", "x".repeat(300)), Tint::Bad).unwrap();
+    let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("\\u001b[2K\\u202e") && !text.contains('\u{1b}'), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+}
 
 #[test]
 fn lines_break_at_spaces_and_words_where_they_must() {

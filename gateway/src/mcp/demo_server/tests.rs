@@ -7,7 +7,7 @@ use rmcp::service::RunningService;
 use rmcp::{ClientLifecycleMode, ClientServiceExt as _, RoleClient, ServiceExt as _};
 use serde_json::{Value, json};
 
-use super::DemoServer;
+use super::{DemoServer, api_key};
 
 type Client = RunningService<RoleClient, ClientConfig>;
 
@@ -90,4 +90,24 @@ async fn what_is_not_there_is_a_tool_error_that_says_what_is() {
     assert!(file["content"][0]["text"].as_str().unwrap().contains("/workspace/notes.txt"));
     let customer = call(&client, "lookup_customer", json!({"id": "C-9"})).await;
     assert_eq!(customer["isError"], true);
+}
+
+#[tokio::test]
+async fn a_customer_carries_what_detectors_know() {
+    let client = connected(modern()).await;
+    let result = call(&client, "lookup_customer", json!({"id": "C-1001"})).await;
+    let scanner =
+        forge_detectors::Scanner::builtin(forge_detectors::DigestKey::new(&[7; 32])).unwrap();
+    let whole = serde_json::to_vec(&result["structuredContent"]).unwrap();
+    let findings = scanner.scan_json(&whole, "").unwrap();
+    let confirmed = |finding: &&forge_schemas::finding::Finding| {
+        finding.confidence == forge_schemas::finding::Confidence::Confirmed
+    };
+    let key = findings.iter().find(|finding| finding.entity == "GITHUB_TOKEN");
+    assert!(key.as_ref().is_some_and(confirmed));
+    let mut entities: Vec<&str> = findings.iter().map(|finding| finding.entity.as_str()).collect();
+    entities.sort_unstable();
+    let wanted = ["CREDIT_CARD", "EMAIL_ADDRESS", "GITHUB_TOKEN", "PHONE_NUMBER", "US_SSN"];
+    assert_eq!(entities, wanted);
+    assert_eq!(api_key().len(), 40);
 }
