@@ -184,6 +184,8 @@ pub struct ApprovalRecord {
     pub kind: ApprovalKind,
     /// Origin of the log.
     pub log: String,
+    /// How often it may be executed.
+    pub max_uses: u64,
     /// Digest of what the approver wrote.
     pub reason: Option<Digest>,
     /// The requirements that have to be met.

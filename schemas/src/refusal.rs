@@ -68,6 +68,7 @@ codes! {
     ProtocolId = "protocol.invalid_id", "The id has to be a string or an integer.";
     ProtocolRequest = "protocol.invalid_request", "The message is not a valid request. Correct its fields.";
     ProtocolHeader = "protocol.header_mismatch", "A header and the body do not say the same. Send headers that mirror the body.";
+    ProtocolMeta = "protocol.missing_meta", "The request lacks _meta with the protocol version and the client's capabilities. Send both with every request.";
     ProtocolVersion = "protocol.unsupported_version", "This protocol version is not supported. Use one of the versions named in the error.";
     ProtocolMethod = "protocol.unknown_method", "This method is not part of the protocol revision in use and is not passed on.";
     ProtocolSession = "protocol.unknown_session", "The session does not exist or has ended. Initialize a new one.";

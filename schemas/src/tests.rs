@@ -60,7 +60,7 @@ fn samples() -> Vec<record::Record> {
     let approval = serde_json::json!({
         "kind": "approval.decided", "approval": "ap_1", "approver": {"id": "b", "issuer": "i", "kind": "user"},
         "arguments": crate::digest::Digest::of(b"a"), "at": 1, "call": "call_1",
-        "digest": crate::digest::Digest::of(b"d"), "expires_at": 7, "log": "l", "reason": null,
+        "digest": crate::digest::Digest::of(b"d"), "expires_at": 7, "log": "l", "max_uses": 1, "reason": null,
         "requirements": ["x"], "seq": 6, "session": null, "session_prev": null, "session_seq": null,
         "tenant": "t", "v": 1, "verdict": "approve"});
     let event = serde_json::json!({
@@ -87,4 +87,21 @@ fn a_record_reads_back_as_what_was_written() {
     for sample in samples() {
         assert_eq!(record::Record::parse(&sample.canonical().unwrap()).unwrap(), sample);
     }
+}
+
+#[test]
+fn the_reference_page_lists_every_refusal_code() {
+    let mut page = String::from(
+        "# Refusal codes\n\nStable. A client sees the code, the sentence and the call id; why a rule \
+         fired stays in the record\n(`GET /api/v1/calls/{id}`).\n\n| code | what it means and what to do |\n|---|---|\n",
+    );
+    for code in refusal::RefusalCode::ALL {
+        page.push_str(&format!("| `{}` | {} |\n", code.code(), code.sentence()));
+    }
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/refusals.md");
+    if option_env!("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(golden, page, "run with UPDATE_GOLDEN=1 at build time and review the diff");
 }

@@ -66,8 +66,8 @@ struct Call {
 struct Approval {
     /// Its request is in the pack, so everything about it is.
     known: bool,
-    digest: Digest,
-    arguments: Digest,
+    /// Digest of the approval and of its arguments, and how often it may be used.
+    terms: (Digest, Digest, u64),
     approved: bool,
     ended: bool,
     executed: Vec<CallId>,
@@ -167,8 +167,7 @@ impl Book {
         let whole = self.whole;
         let entry = self.approvals.entry(record.approval.clone()).or_insert_with(|| Approval {
             known: whole || record.kind == ApprovalKind::Requested,
-            digest: record.digest,
-            arguments: record.arguments,
+            terms: (record.digest, record.arguments, record.max_uses),
             approved: false,
             ended: false,
             executed: Vec::new(),
@@ -176,8 +175,9 @@ impl Book {
         let id = &record.approval;
         let mut bad =
             |code: ProblemCode, sentence: String| problems.add(code, line.place(), sentence);
-        if entry.digest != record.digest || entry.arguments != record.arguments {
-            let sentence = format!("The approval {id} is for other arguments than before.");
+        let terms = (record.digest, record.arguments, record.max_uses);
+        if terms != entry.terms {
+            let sentence = format!("The approval {id} has other terms than before.");
             bad(ProblemCode::ApprovalInvalid, sentence);
         }
         match record.kind {
@@ -200,7 +200,8 @@ impl Book {
             }
             ApprovalKind::Expired => entry.ended = true,
             ApprovalKind::Executed => {
-                if !entry.executed.is_empty() {
+                let used = u64::try_from(entry.executed.len()).unwrap_or(u64::MAX);
+                if used >= record.max_uses || entry.executed.contains(&record.call) {
                     let sentence = format!("The approval {id} was used before.");
                     bad(ProblemCode::ApprovalReused, sentence);
                 }

@@ -89,6 +89,7 @@ fn record(
         expires_at: approval.expires_at,
         kind,
         log: String::new(),
+        max_uses: approval.terms.max_uses,
         reason: reason.map(|text| Digest::of(text.as_bytes())),
         requirements: requirements(approval).into_iter().map(str::to_owned).collect(),
         seq: 0,

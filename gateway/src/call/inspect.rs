@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use forge_detectors::{RedactError, Scanner};
+use forge_detectors::RedactError;
 use forge_schemas::finding::{Confidence, Finding, FindingKind};
 use forge_schemas::refusal::RefusalCode;
 use tracing::warn;
@@ -48,9 +48,7 @@ pub async fn request(call: Call) -> Inspected {
     let depth = snapshot.config.limits.depth_max;
     let worked = heavy(part.len(), move || {
         let findings = scan(&snapshot, &part, root)?;
-        let acted: Vec<Finding> =
-            findings.iter().filter(|finding| acts_on(&snapshot, finding)).cloned().collect();
-        let forward = act(&snapshot.scanner, mode, Part { bytes: &part, root }, &acted)
+        let forward = act(&snapshot, mode, Part { bytes: &part, root }, &findings)
             .map(|changed| changed.map(|bytes| replaced(&message, &part, &bytes, depth)));
         Ok((findings, forward))
     })
@@ -114,28 +112,23 @@ struct Part<'a> {
 
 /// Acts on findings by the mode: `None` means the bytes stay.
 fn act(
-    scanner: &Scanner,
+    snapshot: &Snapshot,
     mode: DetectMode,
     part: Part<'_>,
     findings: &[Finding],
 ) -> Result<Option<Vec<u8>>, RefusalCode> {
+    let acted = |findings: &[Finding]| -> Vec<Finding> {
+        findings.iter().filter(|finding| acts_on(snapshot, finding)).cloned().collect()
+    };
+    let findings = acted(findings);
     match mode {
-        _ if findings.is_empty() => Ok(None),
-        DetectMode::Report => Ok(None),
-        DetectMode::Block => Err(RefusalCode::DetectBlocked),
-        DetectMode::Redact => redact(scanner, part, findings),
+        _ if findings.is_empty() => return Ok(None),
+        DetectMode::Report => return Ok(None),
+        DetectMode::Block => return Err(RefusalCode::DetectBlocked),
+        DetectMode::Redact => {}
     }
-}
-
-fn redact(
-    scanner: &Scanner,
-    part: Part<'_>,
-    findings: &[Finding],
-) -> Result<Option<Vec<u8>>, RefusalCode> {
-    let (inside, outside): (Vec<Finding>, Vec<Finding>) = findings
-        .iter()
-        .cloned()
-        .partition(|finding| changeable(&finding.pointer) && !finding.in_key);
+    let (inside, outside): (Vec<Finding>, Vec<Finding>) =
+        findings.into_iter().partition(|finding| changeable(&finding.pointer) && !finding.in_key);
     // A secret where nothing may be changed blocks the message; personal data there (a file name,
     // say) is reported.
     if outside.iter().any(|finding| finding.kind == FindingKind::Secret) {
@@ -144,20 +137,18 @@ fn redact(
     if inside.is_empty() {
         return Ok(None);
     }
-    let changed = scanner.redact_json(part.bytes, part.root, &inside).map_err(blocked)?;
-    let left = scanner.scan_json(&changed, part.root).map_err(|_limit| RefusalCode::DetectLimit)?;
-    if left.iter().any(|finding| is_residue(finding, &inside)) {
+    let changed = snapshot
+        .scanner
+        .redact_json(part.bytes, part.root, &inside)
+        .map_err(|error| blocked(&error))?;
+    let left = acted(&scan(snapshot, &changed, part.root)?);
+    if left.iter().any(|finding| changeable(&finding.pointer)) {
         return Err(RefusalCode::DetectResidue);
     }
     Ok(Some(changed))
 }
 
-/// A span of the same rule at the same place: redaction did not take it away.
-fn is_residue(left: &Finding, acted: &[Finding]) -> bool {
-    acted.iter().any(|finding| finding.pointer == left.pointer && finding.digest == left.digest)
-}
-
-fn blocked(error: RedactError) -> RefusalCode {
+fn blocked(error: &RedactError) -> RefusalCode {
     warn!(%error, "a finding could not be redacted");
     RefusalCode::DetectBlocked
 }
@@ -274,8 +265,10 @@ fn redact_incoming(
         DetectMode::Report => Ok(None),
         DetectMode::Block => Err(RefusalCode::DetectBlocked),
         DetectMode::Redact => {
-            let changed =
-                snapshot.scanner.redact_json(part.bytes, part.root, &acted).map_err(blocked)?;
+            let changed = snapshot
+                .scanner
+                .redact_json(part.bytes, part.root, &acted)
+                .map_err(|error| blocked(&error))?;
             let left = scan(snapshot, &changed, part.root)?;
             let residue = left.iter().any(|finding| {
                 finding.confidence > Confidence::Entropy && !opaque(&finding.pointer)

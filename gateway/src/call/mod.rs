@@ -135,7 +135,9 @@ impl Sink {
 pub async fn run(gateway: Arc<Gateway>, call: Call, sink: Sink) -> Finished {
     let addressee = Addressee::of(call.message(), call.admission().era);
     let mut trail = record::Trail::of(&call);
-    let ended = AssertUnwindSafe(line(&gateway, call, &sink, &mut trail)).catch_unwind().await;
+    // On the heap: the stages together are large, and most of a call is waiting.
+    let stages = Box::pin(line(&gateway, call, &sink, &mut trail));
+    let ended = AssertUnwindSafe(stages).catch_unwind().await;
     let ended = ended.unwrap_or_else(|_panic| {
         error!(call.id = %trail.call(), "a stage panicked");
         // Whether something was sent is what the trail says.

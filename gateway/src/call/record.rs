@@ -177,7 +177,7 @@ pub async fn intent(
     decided: Decided,
     trail: &mut Trail,
 ) -> Result<Recorded, Stop> {
-    let record = decision_record(decided.facts());
+    let record = decision_record(&decided.facts());
     gateway.journal.append(vec![Record::Decision(Box::new(record))]).await.map_err(|fault| {
         error!(call.id = %trail.call, error = %fault, "the decision could not be recorded");
         Stop::refused(RefusalCode::EvidenceUnavailable)
@@ -259,8 +259,8 @@ pub fn record_principal(principal: &Principal) -> RecordPrincipal {
     }
 }
 
-fn decision_record(facts: DecidedFacts<'_>) -> DecisionRecord {
-    let DecidedFacts { call, findings, forward, decision, refusal, input } = facts;
+fn decision_record(facts: &DecidedFacts<'_>) -> DecisionRecord {
+    let &DecidedFacts { call, findings, forward, decision, refusal, input } = facts;
     let admission = call.admission();
     let snapshot = &admission.snapshot;
     let principal = &admission.principal;

@@ -195,7 +195,12 @@ impl Section {
         for (name, value) in members {
             match value {
                 Value::Table(table) => sections.push((name.clone(), self.child(&name, table))),
-                other => self.fault(&name, seen(&other), "a table"),
+                other @ (Value::String(_)
+                | Value::Integer(_)
+                | Value::Float(_)
+                | Value::Boolean(_)
+                | Value::Datetime(_)
+                | Value::Array(_)) => self.fault(&name, seen(&other), "a table"),
             }
         }
         sections
@@ -206,9 +211,9 @@ impl Section {
         let members = std::mem::take(&mut self.table);
         let mut texts = Vec::new();
         for (name, value) in members {
-            match value {
-                Value::String(text) => texts.push((name, text)),
-                other => self.fault(&name, seen(&other), "a string"),
+            match value.as_str() {
+                Some(text) => texts.push((name, text.to_owned())),
+                None => self.fault(&name, seen(&value), "a string"),
             }
         }
         texts

@@ -203,7 +203,7 @@ fn read_issuer(mut section: Section, default_tenant: &Tenant) -> Option<Issuer> 
     if let Some(names) = section.texts("algorithms") {
         let parse = |name: &String| {
             Algorithm::parse(name).map_err(|fault| {
-                section.fault("algorithms", format!("saw {name:?}"), fault.to_string())
+                section.fault("algorithms", format!("saw {name:?}"), fault.to_string());
             })
         };
         read.algorithms = names.iter().filter_map(|name| parse(name).ok()).collect();

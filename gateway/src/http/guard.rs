@@ -25,7 +25,7 @@ pub fn passes(headers: &HeaderMap, allowed: &Allowed) -> bool {
     };
     let host_fits = one(HOST).is_some_and(|host| {
         let name = host_name(host).to_ascii_lowercase();
-        allowed.hosts.iter().any(|known| *known == name)
+        allowed.hosts.contains(&name)
     });
     let origin_fits = one(ORIGIN).is_none_or(|origin| {
         let same = origin.split_once("://").is_some_and(|(scheme, authority)| {

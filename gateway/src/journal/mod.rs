@@ -6,12 +6,13 @@
 //! retried, since nobody knows what the disk holds after one.
 //!
 //! Under the evidence path: `lock`, `logs/TENANT/NNN.seg` and `logs/TENANT/anchor` (formats:
-//! `forge_evidence::segment`). The formats know
-//! nothing of threads, this module nothing of formats.
+//! `forge_evidence::segment`), `policy/DIGEST/…` (see [`keep_bundle`]). The formats know nothing of
+//! threads, this module nothing of formats.
 
 mod chain;
 pub mod disk;
 mod error;
+mod export;
 mod log;
 mod read;
 mod recover;
@@ -40,6 +41,7 @@ use tokio::sync::{Semaphore, broadcast, oneshot};
 use crate::clock::Clock;
 
 pub use error::{Failure, JournalError};
+pub use export::{Export, ExportError, Wanted, keep_bundle, kept_bundles, tenants};
 pub use read::{Entry, LogReader, ReadError};
 
 use chain::Chains;

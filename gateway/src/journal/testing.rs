@@ -97,7 +97,7 @@ pub(crate) fn approval(tenant: &str, call: &str, kind: ApprovalKind) -> Record {
     let digest = Digest::of(b"something");
     record(&json!({
         "approval": "ap_1", "approver": null, "arguments": digest, "at": 0, "call": call,
-        "digest": digest, "expires_at": 1, "kind": kind, "log": "", "reason": null,
+        "digest": digest, "expires_at": 1, "kind": kind, "log": "", "max_uses": 1, "reason": null,
         "requirements": [], "seq": 0, "session": null, "session_prev": null, "session_seq": null,
         "tenant": tenant, "v": 1, "verdict": null}))
 }

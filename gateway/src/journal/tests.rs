@@ -281,3 +281,64 @@ async fn listeners_hear_what_is_durable_and_slow_ones_are_told() {
     assert!(matches!(feed.recv().await, Err(broadcast::error::RecvError::Lagged(_))));
     assert_eq!(journal.heads()[&tenant("acme")], 9_001);
 }
+
+#[tokio::test]
+async fn packs_of_a_running_journal_verify() {
+    use forge_evidence::note::TrustedKey;
+    use forge_evidence::verify::{Auditor, verify};
+    use forge_schemas::verdict::ProblemCode;
+
+    let dir = TempDir::new("export");
+    let mut settings = settings(&dir);
+    settings.segment_bytes_max = 4_000;
+    let (journal, _) = open(&settings).await.unwrap();
+    for index in 0..20 {
+        let call = format!("call_{index}");
+        let slot = journal.slot(&tenant("acme")).unwrap();
+        journal.append(vec![decision("acme", &call, slot, Effect::Allow)]).await.unwrap();
+        journal.append(vec![outcome("acme", &call, slot, Outcome::Answered)]).await.unwrap();
+    }
+    let local = crate::keys::LocalKeys::load_or_create(&dir.path().join("keys")).unwrap();
+    let (signer, name) = (local.pack(), tenant("acme"));
+    let key = |key| TrustedKey { name: None, key };
+    let auditor = Auditor {
+        keys: vec![key(keys().signer.public()), key(signer.public())],
+        ..Auditor::default()
+    };
+    let pack = |wanted: Wanted| {
+        let (dir, now_ms) = (&settings.dir, 1_000);
+        let copies = vec![
+            ("pack.pub.pem".to_owned(), signer.public().pem()),
+            ("checkpoint.pub.pem".to_owned(), keys().signer.public().pem()),
+        ];
+        let export = Export { dir, tenant: &name, wanted, signer: &*signer, keys: copies, now_ms };
+        let mut pack = Vec::new();
+        export.write(&mut pack).map(|_| pack)
+    };
+    let all = pack(Wanted::default()).unwrap();
+    let verdict = verify(&mut &all[..], &auditor);
+    assert_eq!((verdict.records, verdict.complete, verdict.open_slots), (40, true, 0));
+    let codes: Vec<_> = verdict.problems.iter().map(|problem| problem.code).collect();
+    assert_eq!(codes, [ProblemCode::PolicyMissing], "{verdict:?}");
+
+    let digest = Digest::of_parts(&[
+        Digest::of(b"org/a.rego").as_bytes(),
+        Digest::of(b"package a").as_bytes(),
+    ]);
+    keep_bundle(&settings.dir, &digest, [("org/a.rego", &b"package a"[..])]).unwrap();
+    assert_eq!(kept_bundles(&settings.dir).unwrap().len(), 1);
+    assert!(keep_bundle(&settings.dir, &Digest::of(b""), [("../a", &b""[..])]).is_err());
+    for (from, to) in [(0, 0), (0, 39), (7, 7), (10, 25), (39, 39), (13, 1_000)] {
+        let part = pack(Wanted { from: Some(from), to: Some(to), ..Wanted::default() }).unwrap();
+        let verdict = verify(&mut &part[..], &auditor);
+        assert_eq!(verdict.records, to.min(39) - from + 1);
+        assert!(
+            verdict.problems.iter().all(|p| p.code == ProblemCode::PolicyMissing),
+            "{verdict:?}"
+        );
+    }
+    assert!(matches!(
+        pack(Wanted { from: Some(40), ..Wanted::default() }),
+        Err(ExportError::Range { last: 39 })
+    ));
+}

@@ -74,10 +74,7 @@ pub fn verify(headers: &HeaderMap, message: &Message) -> Result<Era, HeaderError
     match (header, meta) {
         (None, None) => return Ok(Era::Legacy),
         (Some(header), None) if LEGACY.contains(&header) => return Ok(Era::Legacy),
-        (Some(header), None) if modern(header) => {
-            // A server of this revision answers a missing _meta itself (-32602); notifications may
-            // go without.
-        }
+        (Some(header), None) if modern(header) => {}
         (Some(header), None) => return Err(HeaderError::version(header)),
         (None, Some(_)) => {
             return Err(HeaderError::mismatch("the header MCP-Protocol-Version is missing"));
@@ -93,7 +90,18 @@ pub fn verify(headers: &HeaderMap, message: &Message) -> Result<Era, HeaderError
     if message.kind() != Kind::Response {
         verify_mirrors(headers, message)?;
     }
+    verify_meta(message)?;
     Ok(Era::Modern)
+}
+
+/// "Every request" carries its revision and the client's capabilities (`basic/index`).
+fn verify_meta(message: &Message) -> Result<(), HeaderError> {
+    let facts = message.facts();
+    if message.kind() != Kind::Request || (facts.protocol.is_some() && facts.capabilities) {
+        return Ok(());
+    }
+    let sentence = "_meta lacks the protocol version or the client's capabilities".to_owned();
+    Err(HeaderError { code: RefusalCode::ProtocolMeta, sentence, requested: None })
 }
 
 fn verify_mirrors(headers: &HeaderMap, message: &Message) -> Result<(), HeaderError> {

@@ -151,7 +151,7 @@ fn table(code: RefusalCode, era: Era) -> (u16, i64) {
         C::ProtocolVersion => (400, if era == Era::Modern { -32022 } else { -32600 }),
         C::ProtocolMethod => (if era == Era::Modern { 404 } else { 200 }, -32601),
         C::ProtocolSession => (404, -32600),
-        C::ProtocolState => (400, -32602),
+        C::ProtocolState | C::ProtocolMeta => (400, -32602),
         C::ProtocolMedia => (415, -32600),
         C::LimitBody => (413, REFUSAL_JSON_RPC_CODE),
         C::LimitBodyTime => (408, REFUSAL_JSON_RPC_CODE),

@@ -57,6 +57,9 @@ pub(super) async fn gateway(
             .with_context(|| format!("store {}", config.store.display()))?,
     );
     let journal = Arc::new(open_journal(&config, &keys).await?);
+    let files = bundle.sources().iter().map(|file| (file.path.as_str(), file.text.as_bytes()));
+    journal::keep_bundle(&config.evidence.path, &bundle.digest(), files)
+        .context("the policy bundle cannot be kept beside the evidence")?;
     let approvals = open_approvals(&config, Arc::clone(&store), Arc::clone(&journal)).await?;
     let upstreams = upstreams(&config, options)?;
     let catalogs =

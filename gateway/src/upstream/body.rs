@@ -1,5 +1,6 @@
 //! What comes back from a tool server.
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::HeaderMap;
@@ -35,8 +36,7 @@ impl Incoming {
     }
 }
 
-/// The content of a reply.
-#[derive(Debug)]
+/// The content of a reply. Its `Debug` form leaves the messages out.
 pub enum Body {
     /// None.
     Empty,
@@ -46,8 +46,8 @@ pub enum Body {
     Events(Events),
 }
 
-/// One event of a stream.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// One event of a stream. Its `Debug` form leaves the message out.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct SseEvent {
     /// `id:`, for resuming; never from a child process.
     pub id: Option<String>,
@@ -57,6 +57,27 @@ pub struct SseEvent {
     pub retry: Option<u64>,
     /// One JSON-RPC message, or nothing in events that only carry an id or a retry time.
     pub data: Bytes,
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("Empty"),
+            Self::Json(message) => write!(f, "Json({} bytes)", message.len()),
+            Self::Events(_) => f.write_str("Events"),
+        }
+    }
+}
+
+impl fmt::Debug for SseEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SseEvent")
+            .field("id", &self.id)
+            .field("event", &self.event)
+            .field("retry", &self.retry)
+            .field("data_bytes", &self.data.len())
+            .finish()
+    }
 }
 
 /// Messages as they arrive. The stream of a request ends after the final answer, or without it if

@@ -1,5 +1,6 @@
 //! What goes to a tool server.
 
+use std::fmt;
 use std::time::Duration;
 
 use ::http::HeaderMap;
@@ -44,8 +45,8 @@ pub enum MessageKind {
     None,
 }
 
-/// One message on its way to a tool server.
-#[derive(Clone, Debug)]
+/// One message on its way to a tool server. Its `Debug` form leaves out all content.
+#[derive(Clone)]
 pub struct Outgoing {
     /// How it is sent.
     pub verb: Verb,
@@ -70,6 +71,18 @@ pub struct Outgoing {
     pub deadline: Duration,
     /// Gives the message up; a stdio server is told so.
     pub cancel: CancellationToken,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("verb", &self.verb)
+            .field("era", &self.era)
+            .field("method", &self.method)
+            .field("body_bytes", &self.body.len())
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Outgoing {

@@ -74,6 +74,14 @@ pub(super) struct Meta<'a> {
         deserialize_with = "present"
     )]
     pub(super) subscription: Option<&'a RawValue>,
+    /// The modern era's wish for log messages.
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/logLevel",
+        deserialize_with = "present"
+    )]
+    pub(super) log_level: Option<&'a RawValue>,
 }
 
 /// `null` is there, unlike nothing.

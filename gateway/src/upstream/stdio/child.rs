@@ -26,6 +26,8 @@ struct Ticket {
     child: Arc<Child>,
     id: u64,
     kind: Kind,
+    /// When the answer is due.
+    due: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,14 +49,14 @@ pub(super) async fn request(
     let opened = child.routes().open(out, id)?;
     let initialize = out.method == "initialize";
     let kind = if initialize { Kind::Initialize } else { Kind::Request };
-    let ticket = Ticket { child: Arc::clone(child), id: opened.id, kind };
+    let whole = (!out.is_endless()).then_some(deadline);
+    let ticket = Ticket { child: Arc::clone(child), id: opened.id, kind, due: whole };
     if let Err(error) = write(child, opened.line, deadline, &out.cancel).await {
         if !error.sent() {
             ticket.forget();
         }
         return Err(error);
     }
-    let whole = (!out.is_endless()).then_some(deadline);
     let source = PipeEvents { inbox: opened.inbox, _ticket: ticket, answered: false };
     let mut events = Events::new(Source::Pipe(source), whole, out.cancel.clone());
     let first = tokio::select! {
@@ -73,7 +75,7 @@ pub(super) async fn request(
 /// Opens the stream of messages that belong to no request.
 pub(super) fn unrelated(child: &Arc<Child>, out: &Outgoing) -> Result<Events, UpstreamError> {
     let (id, inbox) = child.routes().open_stream()?;
-    let ticket = Ticket { child: Arc::clone(child), id, kind: Kind::Unrelated };
+    let ticket = Ticket { child: Arc::clone(child), id, kind: Kind::Unrelated, due: None };
     let source = PipeEvents { inbox, _ticket: ticket, answered: false };
     Ok(Events::new(Source::Pipe(source), None, out.cancel.clone()))
 }
@@ -133,6 +135,9 @@ impl Drop for Ticket {
             return self.child.routes().close_stream(self.id);
         }
         let tell = self.child.routes().abandon(self.id);
+        if tell && self.due.is_some_and(|due| due <= Instant::now()) {
+            self.child.missed();
+        }
         if tell && self.kind == Kind::Request {
             self.child.queue_now(cancelled(self.id.to_string().as_bytes()));
         }

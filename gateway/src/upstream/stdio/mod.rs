@@ -8,10 +8,15 @@
 //! a dual-era client fall back to `initialize`.
 
 mod child;
+mod era;
 mod lines;
 mod process;
 mod routes;
 mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub(super) use child::PipeEvents;
-pub(super) use server::{StdioServer, discover, last};
+pub(super) use era::discover;
+pub(super) use server::{StdioServer, last};

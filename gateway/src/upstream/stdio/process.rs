@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as thread_channel};
 use std::time::Duration;
 
@@ -91,6 +91,8 @@ pub(super) struct Shared {
     ended: CancellationToken,
     grace: Mutex<Duration>,
     used: Mutex<Instant>,
+    /// Requests that got no answer in time since the process last said anything.
+    missed: AtomicU32,
     idle: Duration,
     write_timeout: Duration,
 }
@@ -143,6 +145,7 @@ impl Child {
             ended: CancellationToken::new(),
             grace: Mutex::new(around.settings.grace),
             used: Mutex::new(Instant::now()),
+            missed: AtomicU32::new(0),
             idle,
             write_timeout: around.settings.write_timeout,
         });
@@ -183,6 +186,15 @@ impl Child {
     /// Notes that the child is in use.
     pub(super) fn touch(&self) {
         *self.shared.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Notes that an answer is overdue. A process that has been silent through several is stuck,
+    /// and another one takes its place.
+    pub(super) fn missed(&self) {
+        let before = self.shared.missed.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) >= MISSED_MAX {
+            self.shared.stop.cancel();
+        }
     }
 
     /// Asks the process to end within `grace`.
@@ -313,6 +325,7 @@ async fn read(shared: Arc<Shared>, mut lines: Lines<ChildStdout>) {
     loop {
         match lines.next().await {
             Ok(Some(Line::Whole(line))) => {
+                shared.missed.store(0, Ordering::Relaxed);
                 if !line.is_empty() {
                     shared.routes().receive(&line);
                 }
@@ -472,6 +485,8 @@ const QUEUED: u8 = 0;
 const BEGUN: u8 = 1;
 const WITHDRAWN: u8 = 2;
 
+/// Overdue answers in a row after which a silent process is ended.
+const MISSED_MAX: u32 = 3;
 /// Lines that wait for the writer.
 const QUEUED_LINES: usize = 64;
 /// Bytes of standard error that are kept for each server.

@@ -64,6 +64,9 @@ struct Open {
     /// Messages that name no request may go here. A handshake wants its answer only, and a
     /// subscription what it subscribed to.
     takes_others: bool,
+    /// "Without it the server MUST NOT emit them" (MCP 2026-07-28 `basic/index`, log level): log
+    /// messages go to a request that asked for some. In the legacy era they are for the session.
+    takes_logs: bool,
     outbox: Outbox,
 }
 
@@ -87,6 +90,7 @@ pub(super) struct Opened {
 enum Aim {
     Request(u64, Bytes),
     Newest(Bytes),
+    Log(Bytes),
     Unrelated(Bytes),
     Nobody,
 }
@@ -114,13 +118,14 @@ impl Routes {
         }
         let id = self.next;
         self.next = id.saturating_add(1);
-        let (line, token) = rewrite_request(&out.body, id)
+        let Rewritten { line, token, asks_logs } = rewrite_request(&out.body, id)
             .map_err(|NotMessage| UpstreamError::Message("not a JSON-RPC request"))?;
         let (outbox, inbox) = channel();
         let listen = out.method == LISTEN;
         let takes_others = !listen && !HANDSHAKES.contains(&out.method.as_str());
+        let takes_logs = takes_others && (asks_logs || self.era == Era::Legacy);
         let client = client.clone();
-        self.open.insert(id, Open { client, token, listen, takes_others, outbox });
+        self.open.insert(id, Open { client, token, listen, takes_others, takes_logs, outbox });
         Ok(Opened { id, line, inbox })
     }
 
@@ -260,9 +265,8 @@ impl Routes {
                 })
             }
             // What a request logs belongs to it, and so does taking back a question.
-            ("notifications/message" | "notifications/cancelled", ..) => {
-                Ok(Aim::Newest(line.clone()))
-            }
+            ("notifications/message", ..) => Ok(Aim::Log(line.clone())),
+            ("notifications/cancelled", ..) => Ok(Aim::Newest(line.clone())),
             _ if self.era == Era::Legacy => Ok(Aim::Unrelated(line.clone())),
             _ => Ok(Aim::Newest(line.clone())),
         }
@@ -300,6 +304,10 @@ impl Routes {
                 None => self.counters.late.up(),
             },
             Aim::Newest(data) => match self.open.values().rev().find(|open| open.takes_others) {
+                Some(open) => self.put(&open.outbox, data, most),
+                None => self.send(Aim::Unrelated(data), most),
+            },
+            Aim::Log(data) => match self.open.values().rev().find(|open| open.takes_logs) {
                 Some(open) => self.put(&open.outbox, data, most),
                 None => self.send(Aim::Unrelated(data), most),
             },
@@ -374,18 +382,26 @@ fn channel() -> (Outbox, Inbox) {
     (Outbox { sender, backlog: Arc::clone(&backlog) }, Inbox { receiver, backlog })
 }
 
-/// Puts the own id in, also as progress token if the client wants progress, and hands back the
-/// client's token.
-fn rewrite_request(body: &Bytes, id: u64) -> Result<(Bytes, Option<Bytes>), NotMessage> {
+/// A request as it goes to the child.
+struct Rewritten {
+    line: Bytes,
+    /// The client's progress token.
+    token: Option<Bytes>,
+    asks_logs: bool,
+}
+
+/// Puts the own id in, also as progress token if the client wants progress.
+fn rewrite_request(body: &Bytes, id: u64) -> Result<Rewritten, NotMessage> {
     let message = Message::parse(body)?;
     let written = Bytes::from(id.to_string());
     let mut edits = Vec::new();
     let raw = message.id().ok_or(NotMessage)?;
     edits.extend(message.span(raw).map(|span| (span, written.clone())));
-    let token = message.params()?.meta()?.progress;
-    edits.extend(token.and_then(|raw| message.span(raw)).map(|span| (span, written)));
-    let token = token.map(|raw| Bytes::copy_from_slice(raw.get().as_bytes()));
-    Ok((one_line(&splice(body, edits)), token))
+    let meta = message.params()?.meta()?;
+    edits.extend(meta.progress.and_then(|raw| message.span(raw)).map(|span| (span, written)));
+    let token = meta.progress.map(|raw| Bytes::copy_from_slice(raw.get().as_bytes()));
+    let line = one_line(&splice(body, edits));
+    Ok(Rewritten { line, token, asks_logs: meta.log_level.is_some() })
 }
 
 fn replaced(line: &Bytes, message: &Message<'_>, part: &RawValue, with: &Bytes) -> Bytes {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::child::{request, unrelated, write};
+use super::era::{discover, fault, is_modern, status_of};
 use super::process::{Child, End, Spawner, Surroundings};
 use super::routes::{Routes, one_line};
 use crate::ids;
@@ -222,30 +223,44 @@ impl StdioServer {
             return Ok(fault(400, out, "A session id is required; send initialize first."));
         };
         let Some(child) = self.session(id, &out.principal) else {
-            return Ok(fault(404, out, "The session does not exist or has ended."));
+            return Ok(fault(404, out, SESSION_OVER));
         };
+        match self.to_session(&child, id, out, deadline).await {
+            // It ended between the look and the write.
+            Err(UpstreamError::Gone) => Ok(fault(404, out, SESSION_OVER)),
+            outcome => outcome,
+        }
+    }
+
+    async fn to_session(
+        &self,
+        child: &Arc<Child>,
+        session: &str,
+        out: &Outgoing,
+        deadline: Instant,
+    ) -> Result<Incoming, UpstreamError> {
         match (out.verb, &out.kind) {
             (Verb::Delete, _) => {
-                self.end_session(id).await;
+                self.end_session(session).await;
                 Ok(Incoming::empty(200))
             }
             (Verb::Get, _) => {
-                let events = unrelated(&child, out)?;
+                let events = unrelated(child, out)?;
                 Ok(Incoming { body: Body::Events(events), ..Incoming::empty(200) })
             }
             (Verb::Post, MessageKind::Request { id }) => {
-                let body = request(&child, out, id, deadline).await?;
+                let body = request(child, out, id, deadline).await?;
                 Ok(Incoming { body, ..Incoming::empty(200) })
             }
             (Verb::Post, MessageKind::Notification) => {
                 let line = child.routes().notification(out)?;
                 if let Some(line) = line {
-                    write(&child, line, deadline, &out.cancel).await?;
+                    write(child, line, deadline, &out.cancel).await?;
                 }
                 Ok(Incoming::empty(202))
             }
             (Verb::Post, MessageKind::Response) => {
-                write(&child, one_line(&out.body), deadline, &out.cancel).await?;
+                write(child, one_line(&out.body), deadline, &out.cancel).await?;
                 Ok(Incoming::empty(202))
             }
             (Verb::Post, MessageKind::None) => Err(UpstreamError::Message("no message")),
@@ -266,9 +281,18 @@ impl StdioServer {
         deadline: Instant,
         gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
-        let modern = self.modern(out, deadline, gate).await?;
-        let Modern::Child(child) = modern else { return Ok(fault(400, out, LEGACY_ONLY)) };
-        let body = request(&child, out, id, deadline).await?;
+        let Modern::Child(child) = self.modern(out, deadline, gate).await? else {
+            return Ok(fault(400, out, LEGACY_ONLY));
+        };
+        let mut body = request(&child, out, id, deadline).await;
+        if matches!(body, Err(UpstreamError::Gone)) {
+            // It ended between the look and the write, as an idle process does; nothing was sent.
+            let Modern::Child(child) = self.modern(out, deadline, gate).await? else {
+                return Ok(fault(400, out, LEGACY_ONLY));
+            };
+            body = request(&child, out, id, deadline).await;
+        }
+        let body = body?;
         let status = match &body {
             Body::Json(message) => status_of(message),
             Body::Empty | Body::Events(_) => 200,
@@ -520,54 +544,13 @@ async fn last_event(mut events: Events) -> Result<Bytes, UpstreamError> {
     Err(UpstreamError::Lost)
 }
 
-/// Whether the answer to `server/discover` comes from a server of the modern era.
-fn is_modern(message: &[u8]) -> bool {
-    let Ok(answer) = Message::parse(message) else { return false };
-    answer.result().is_some()
-        || answer.error_code().is_some_and(|code| MODERN_ERRORS.contains(&code))
-}
-
-/// The status that a modern server over HTTP gives this answer (MCP 2026-07-28 `basic/index`,
-/// `basic/transports/streamable-http`).
-fn status_of(message: &[u8]) -> u16 {
-    match Message::parse(message).ok().and_then(|answer| answer.error_code()) {
-        Some(-32601) => 404,
-        Some(code) if MODERN_ERRORS.contains(&code) => 400,
-        _ => 200,
-    }
-}
-
-/// A JSON-RPC error that the module itself gives, as a server over HTTP would.
-fn fault(status: u16, out: &Outgoing, sentence: &str) -> Incoming {
-    let id = match &out.kind {
-        MessageKind::Request { id } => id.clone(),
-        MessageKind::Notification | MessageKind::Response | MessageKind::None => {
-            Bytes::from_static(b"null")
-        }
-    };
-    let code = if status == 404 { "-32001" } else { "-32600" };
-    let (begin, middle) = (br#"{"jsonrpc":"2.0","id":"#, br#","error":{"code":"#);
-    let message = serde_json::Value::from(sentence).to_string();
-    let parts =
-        [&begin[..], &id, middle, code.as_bytes(), br#","message":"#, message.as_bytes(), b"}}"];
-    Incoming::json(status, parts.concat().into())
-}
-
 /// 32 hexadecimal digits from the operating system.
 fn session_id() -> Result<String, UpstreamError> {
     let random = ids::random::<16>().map_err(UpstreamError::Random)?;
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// `server/discover`, as the gateway itself asks it.
-pub(in crate::upstream) fn discover() -> Bytes {
-    let meta = crate::upstream::catalog::modern_meta();
-    format!(r#"{{"jsonrpc":"2.0","id":0,"method":"server/discover","params":{{"_meta":{meta}}}}}"#)
-        .into()
-}
-
-/// `HeaderMismatch`, `MissingRequiredClientCapability`, `UnsupportedProtocolVersion`.
-pub(in crate::upstream) const MODERN_ERRORS: &[i64] = &[-32020, -32021, -32022];
+const SESSION_OVER: &str = "The session does not exist or has ended. Send initialize.";
 const LEGACY_ONLY: &str =
     "This server speaks protocol version 2025-11-25 and older. Send initialize.";
 /// How long a program that answered like a legacy server counts as one.

@@ -104,7 +104,7 @@ fn tool(id: &Value, name: &str, arguments: &Value) -> Outgoing {
     ask(
         id,
         "tools/call",
-        &json!({"name": name, "arguments": arguments, "_meta": {"progressToken": "tok"}}),
+        &json!({"name": name, "arguments": arguments, "_meta": {"progressToken": "tok", "io.modelcontextprotocol/logLevel": "info"}}),
     )
 }
 

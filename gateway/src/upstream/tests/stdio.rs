@@ -303,6 +303,45 @@ async fn write_to_a_child_that_does_not_read_ends_with_the_deadline() {
 }
 
 #[tokio::test]
+async fn process_that_stays_silent_is_replaced() {
+    let bench = stdio("deaf");
+    let pid =
+        async || said(&bench.ask(tool(&json!(1), "pid", &json!({}))).await.unwrap()).to_owned();
+    let before = pid().await;
+    for _ in 0..3 {
+        let stuck = tool(&json!(1), "fault", &json!({}));
+        let stuck = Outgoing { deadline: Duration::from_millis(100), ..stuck };
+        assert_eq!(bench.ask(stuck).await.unwrap_err().code(), RefusalCode::UpstreamTimeout);
+    }
+    assert_ne!(pid().await, before);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn crashed_session_is_unknown_afterwards() {
+    let bench = stdio("legacy+die");
+    let session = bench.session().await;
+    let call = within(&session, tool(&json!(1), "fault", &json!({})));
+    assert_eq!(bench.ask(call.clone()).await.unwrap_err().code(), RefusalCode::UpstreamLost);
+    let after = bench.send(call).await.unwrap();
+    assert_eq!(after.status, 404);
+    assert_eq!(answer(after).await.unwrap()["id"], 1);
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn log_messages_go_only_to_who_asked() {
+    let bench = stdio("progress");
+    let mut out = tool(&json!("p"), "fault", &json!({}));
+    let body = String::from_utf8(out.body.to_vec()).unwrap();
+    out.body = body.replace("logLevel", "other").into();
+    let seen = messages(bench.send(out).await.unwrap()).await.unwrap();
+    assert!(seen.iter().all(|message| message["method"] != "notifications/message"));
+    assert_eq!(bench.one.health().counts.out_of_place, 1);
+    bench.end().await;
+}
+
+#[tokio::test]
 async fn flooded_stream_keeps_its_answer_and_drops_notifications() {
     let bench = stdio("flood");
     let incoming = bench.send(tool(&json!(1), "fault", &json!({}))).await.unwrap();
