@@ -47,6 +47,7 @@ impl Scanner {
         self.mask_names(&tree, findings)?;
         let places = Places::new(&tree, root);
         let mut edits = Vec::new();
+        let mut removed = Vec::new();
         for redaction in redactions {
             if !below(&redaction.path, root) {
                 return Err(RedactError::Pointer { pointer: redaction.path.clone() });
@@ -54,12 +55,21 @@ impl Scanner {
             let Ok(nodes) = places.nodes(&redaction.path) else { continue };
             for node in nodes {
                 let change = Change { scanner: self, text, tree: &tree, redaction };
-                if redaction.finding.is_empty() {
-                    change.whole(*node, root, &mut edits)?;
-                } else {
+                if !redaction.finding.is_empty() {
                     change.spans(findings, &places, &mut edits)?;
+                } else if redaction.action == RedactAction::Remove {
+                    removed.push(*node);
+                } else {
+                    change.whole(*node, &mut edits);
                 }
             }
+        }
+        removed.sort_unstable();
+        removed.dedup();
+        for node in &removed {
+            let edit = removal(&tree, *node, &removed);
+            let missing = || RedactError::Pointer { pointer: root.to_owned() };
+            edits.push(edit.ok_or_else(missing)?);
         }
         Ok(splice(text, edits).into_bytes())
     }
@@ -68,6 +78,32 @@ impl Scanner {
 /// `path` is `root` or lies in it.
 fn below(path: &str, root: &str) -> bool {
     path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Takes a member with one comma away; an item of an array becomes `null`, so that those after it
+/// keep their places. `None` for the document itself.
+fn removal(tree: &Tree<'_>, node: usize, removed: &[usize]) -> Option<Edit> {
+    let place = tree.nodes.get(node)?;
+    let parent = place.parent?;
+    if tree.nodes.get(parent)?.kind == Kind::Array {
+        return Some(Edit { range: place.token.clone(), with: "null".to_owned() });
+    }
+    let siblings: Vec<usize> = tree
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, node)| (node.parent == Some(parent)).then_some(index))
+        .collect();
+    // Behind a member that stays, the comma before goes; in front of all that stay, the one after.
+    let kept = |index: &&usize| removed.binary_search(index).is_err();
+    let mut range = place.member.clone();
+    if siblings.iter().take_while(|sibling| **sibling < node).any(|sibling| kept(&sibling)) {
+        let previous = siblings.iter().rev().find(|sibling| **sibling < node);
+        range.start = previous.and_then(|index| tree.nodes.get(*index))?.member.end;
+    } else if let Some(next) = siblings.iter().find(|sibling| **sibling > node) {
+        range.end = tree.nodes.get(*next)?.member.start;
+    }
+    Some(Edit { range, with: String::new() })
 }
 
 /// One redaction under way.
@@ -80,11 +116,8 @@ struct Change<'a> {
 
 impl Change<'_> {
     /// Changes the value at `node` as a whole.
-    fn whole(&self, node: usize, root: &str, edits: &mut Vec<Edit>) -> Result<(), RedactError> {
-        if self.redaction.action == RedactAction::Remove {
-            return self.remove(node, root, edits);
-        }
-        let Some(place) = self.tree.nodes.get(node) else { return Ok(()) };
+    fn whole(&self, node: usize, edits: &mut Vec<Edit>) {
+        let Some(place) = self.tree.nodes.get(node) else { return };
         // Nodes stand in the order of the document, so what a container holds follows it.
         for inner in self.tree.nodes.iter().skip(node) {
             if inner.token.start >= place.token.end {
@@ -99,7 +132,6 @@ impl Change<'_> {
             };
             edits.push(Edit { range: inner.token.clone(), with });
         }
-        Ok(())
     }
 
     /// What stands for the string token in `range`, quotes included.
@@ -132,38 +164,6 @@ impl Change<'_> {
                 cut.map_or_else(|| value.to_owned(), |at| format!("{}…", part(value, 0..at)))
             }
         }
-    }
-
-    /// Takes the member with its comma away; an item of an array becomes `null`, so that those after
-    /// it keep their places.
-    fn remove(&self, node: usize, root: &str, edits: &mut Vec<Edit>) -> Result<(), RedactError> {
-        let Some(place) = self.tree.nodes.get(node) else { return Ok(()) };
-        let parent = place.parent.and_then(|parent| self.tree.nodes.get(parent));
-        match parent.map(|parent| parent.kind) {
-            Some(Kind::Object) => {}
-            Some(_) => {
-                edits.push(Edit { range: place.token.clone(), with: "null".to_owned() });
-                return Ok(());
-            }
-            None => return Err(RedactError::Pointer { pointer: root.to_owned() }),
-        }
-        let after = part(self.text, place.member.end..self.text.len());
-        let space = after.len().saturating_sub(after.trim_start().len());
-        let comma = place.member.end.saturating_add(space);
-        let mut range = place.member.clone();
-        if after.trim_start().starts_with(',') {
-            range.end = comma.saturating_add(1);
-        } else {
-            // The last member: the comma before it goes too, unless an edit before took it.
-            let before = part(self.text, 0..place.member.start).trim_end();
-            let taken =
-                edits.iter().any(|edit| edit.with.is_empty() && edit.range.end == before.len());
-            if before.ends_with(',') && !taken {
-                range.start = before.len().saturating_sub(1);
-            }
-        }
-        edits.push(Edit { range, with: String::new() });
-        Ok(())
     }
 
     /// Changes the spans of one rule's findings at or below the place.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::limits::{ScanError, Work};
 use crate::rule::Assignment;
-use crate::text::{Class, byte, entropy, floor, part, words};
+use crate::text::{Class, MARKER, byte, entropy, floor, part, words};
 
 const IDENTIFIER_MAX: usize = 24;
 const VALUE_BYTES_MAX: usize = 256;
@@ -52,7 +52,8 @@ pub(crate) fn value(
     let name_end = word.end.saturating_add(ahead);
     let name = part(text, word.start.saturating_sub(back)..name_end);
     let Some(start) = operator(bytes, name_end) else { return Ok(None) };
-    if !names_secret(name) {
+    let redacted = part(text, 0..word.start.saturating_sub(back)).ends_with(MARKER);
+    if redacted || !names_secret(name) {
         return Ok(None);
     }
     let (start, close) = opening(bytes, start);
@@ -195,7 +196,7 @@ pub(crate) fn plausible(kind: Assignment, value: &str) -> bool {
         Assignment::Secret => {
             let tokenish = value
                 .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=_.~!@#$%^*-".contains(&byte));
+                .all(|byte| byte.is_ascii_alphanumeric() || b"+/=_.~!#$%^*-".contains(&byte));
             let floor = if value.len() >= 24 { 3.4 } else { 3.2 };
             // A long random value may have no digit; a long name in code has no such spread.
             let bare = value.bytes().all(|byte| byte.is_ascii_alphanumeric());

@@ -130,10 +130,7 @@ fn decode_text(base64: &str) -> Option<String> {
 }
 
 fn json_object(base64: &str) -> Option<serde_json::Map<String, Value>> {
-    match serde_json::from_str(&decode_text(base64)?).ok()? {
-        Value::Object(object) => Some(object),
-        _ => None,
-    }
+    serde_json::from_str(&decode_text(base64)?).ok()
 }
 
 fn jwt(token: &str) -> bool {

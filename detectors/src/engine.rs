@@ -13,7 +13,7 @@ use crate::assign;
 use crate::limits::{ScanError, Work};
 use crate::names::Names;
 use crate::rule::{Assignment, Matcher, Pattern, Rule, RuleError};
-use crate::text::{Class, ceil, ends, entropy, floor, has_phrase, part, starts, words};
+use crate::text::{Class, ceil, ends, entropy, floor, has_phrase, part, spoken, starts};
 
 /// A span of a text that a rule matched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,7 +192,7 @@ fn in_context(
     }
     let from = ceil(text, start.saturating_sub(pattern.context_bytes));
     work.count(start.saturating_sub(from))?;
-    let before = words(part(text, from..start));
+    let before = spoken(part(text, from..start));
     Ok(wanted.iter().any(|phrase| has_phrase(&before, phrase)))
 }
 

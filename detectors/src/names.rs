@@ -11,7 +11,7 @@ pub(crate) struct Names<'a> {
     /// The document and the value that the text is.
     pub(crate) place: Option<(&'a Tree<'a>, usize)>,
     /// Names around the document that the text stands in.
-    pub(crate) outer: Option<&'a Names<'a>>,
+    pub(crate) outer: Option<&'a Self>,
     context: OnceCell<String>,
 }
 

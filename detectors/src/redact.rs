@@ -14,7 +14,7 @@ use crate::decode::{self, Document};
 use crate::json::tree::{Role, Tree};
 use crate::limits::ScanError;
 use crate::scanner::{Scanner, utf8};
-use crate::text::{ceil, floor, part};
+use crate::text::{MARKER, ceil, floor, part};
 
 /// A document could not be redacted; nothing of it may be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -68,8 +68,6 @@ impl RedactError {
 pub fn marker(entity: &str) -> String {
     format!("{MARKER}{entity}]")
 }
-
-const MARKER: &str = "[REDACTED:";
 
 /// A span to be replaced, and by what.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -156,3 +156,28 @@ pub(crate) fn has_phrase(words: &str, phrase: &str) -> bool {
             && !byte(words.as_bytes(), end).is_ascii_alphanumeric()
     })
 }
+
+/// What starts the marker of a redacted span.
+pub(crate) const MARKER: &str = "[REDACTED:";
+
+/// The words of a stretch of text that ends where a candidate starts. Markers of earlier
+/// redactions are left out: what they name is not there any more.
+pub(crate) fn spoken(stretch: &str) -> String {
+    // The stretch may begin inside a marker.
+    let inside = |start: &str| start.bytes().all(|b| b.is_ascii_uppercase() || b"_:[".contains(&b));
+    let rest = match stretch.split_once(']') {
+        Some((start, rest)) if inside(start) => rest,
+        _ => stretch,
+    };
+    if !rest.contains(MARKER) {
+        return words(rest);
+    }
+    let mut out = String::with_capacity(rest.len());
+    for (index, piece) in rest.split(MARKER).enumerate() {
+        let kept =
+            if index == 0 { piece } else { piece.split_once(']').map_or("", |(_, kept)| kept) };
+        out.push_str(kept);
+        out.push(' ');
+    }
+    words(&out)
+}

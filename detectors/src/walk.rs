@@ -38,7 +38,7 @@ pub(crate) struct Walk<'s> {
 struct Trail<'a> {
     map: &'a Map,
     encoding: Option<&'static str>,
-    outer: Option<&'a Trail<'a>>,
+    outer: Option<&'a Self>,
 }
 
 /// One decoded text.

@@ -99,33 +99,33 @@ pub(crate) enum Expr {
     /// A reference: `root.step[step]…`.
     Reference {
         at: At,
-        root: Box<Expr>,
+        root: Box<Self>,
         steps: Vec<Step>,
     },
     Call {
         at: At,
         function: Vec<String>,
-        arguments: Vec<Expr>,
+        arguments: Vec<Self>,
     },
     Object {
         at: At,
-        fields: Vec<(Expr, Expr)>,
+        fields: Vec<(Self, Self)>,
     },
     Array {
-        items: Vec<Expr>,
+        items: Vec<Self>,
     },
     Comprehension {
-        terms: Vec<Expr>,
+        terms: Vec<Self>,
         query: Vec<Statement>,
     },
     /// `pattern := value` or `pattern = value`; the latter binds on both sides.
     Assign {
         declares: bool,
-        pattern: Box<Expr>,
-        value: Box<Expr>,
+        pattern: Box<Self>,
+        value: Box<Self>,
     },
     /// Sets and operators.
-    Many(Vec<Expr>),
+    Many(Vec<Self>),
 }
 
 /// A step of a reference.

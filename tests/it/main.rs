@@ -18,4 +18,5 @@ mod harness;
 mod hold;
 mod house;
 mod line;
+mod stages;
 mod start;

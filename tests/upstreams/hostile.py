@@ -52,6 +52,8 @@ def fault(id, params, message):
     elif "mute" in MODES:
         pass
     elif "slow" in MODES:
+        send({"method": "notifications/progress",
+              "params": {"progressToken": params["_meta"]["progressToken"], "progress": 0}})
         time.sleep(params["arguments"]["seconds"])
         send({"id": id, "result": text("at last")})
     elif "deaf" in MODES:

@@ -66,7 +66,7 @@ pub(super) fn find(subject: &Subject<'_>, at: usize) -> Found {
             && subject.free_after(end)
             && !goes_on(&first, count)
             && issued(&digits)
-            && luhn_sum(&digits) % 10 == 0
+            && luhn_sum(&digits).is_multiple_of(10)
             && !(digits.len() < 14 && in_uuid(subject, at));
         fits.then_some((at..end, Confidence::Confirmed))
     })

@@ -37,11 +37,10 @@ fn read(bytes: &[u8], start: usize, length: usize) -> Option<(String, usize)> {
     let mut at = start;
     while number.len() < length {
         let here = byte(bytes, at);
+        let joint = matches!(here, b' ' | b'-') && number.len().is_multiple_of(2);
         if here.is_ascii_alphanumeric() {
             number.push(char::from(here.to_ascii_uppercase()));
-        } else if !matches!(here, b' ' | b'-') || number.len() % 2 != 0 {
-            return None;
-        } else if !byte(bytes, at.saturating_add(1)).is_ascii_alphanumeric() {
+        } else if !joint || !byte(bytes, at.saturating_add(1)).is_ascii_alphanumeric() {
             return None;
         }
         at = at.saturating_add(1);

@@ -24,7 +24,7 @@ use crate::engine::Hit;
 use crate::limits::{ScanError, Work};
 use crate::names::Names;
 use crate::rule::{Matcher, Rule};
-use crate::text::{before, byte, ceil, has_phrase, part, words};
+use crate::text::{before, byte, ceil, has_phrase, part, spoken};
 
 /// A finder that a rule names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -76,7 +76,7 @@ impl Subject<'_> {
     pub(crate) fn says_before(&self, at: usize, phrases: &[&str]) -> bool {
         let fresh = || {
             let from = ceil(self.text, at.saturating_sub(CONTEXT_BYTES));
-            (at, words(part(self.text, from..at)))
+            (at, spoken(part(self.text, from..at)))
         };
         let cached = self.cached.get_or_init(fresh);
         if cached.0 == at {
@@ -84,6 +84,16 @@ impl Subject<'_> {
         }
         let (_, said) = fresh();
         phrases.iter().any(|phrase| has_phrase(&said, phrase))
+    }
+
+    /// One of `phrases` leads to `at`: only a few letters stand between (`phone number: …`).
+    pub(crate) fn leads(&self, at: usize, phrases: &[&str]) -> bool {
+        let from = ceil(self.text, at.saturating_sub(CONTEXT_BYTES));
+        let said = spoken(part(self.text, from..at));
+        phrases.iter().filter(|phrase| has_phrase(&said, phrase)).any(|phrase| {
+            let between = said.rsplit_once(phrase).map_or("", |(_before, between)| between);
+            between.len() <= 20 && !between.bytes().any(|byte| byte.is_ascii_digit())
+        })
     }
 
     /// No digit, letter or joint of a longer thing stands before `at`.

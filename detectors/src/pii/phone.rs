@@ -30,6 +30,27 @@ const WORDS: [&str; 21] = [
     "landline",
     "hotline",
 ];
+/// The same in prose, where a cell may be one of a table.
+const SPOKEN: [&str; 18] = [
+    "phone",
+    "phones",
+    "telephone",
+    "tel",
+    "mobile",
+    "cell phone",
+    "cellphone",
+    "smartphone",
+    "fax",
+    "whatsapp",
+    "sms",
+    "call me",
+    "call us",
+    "dial",
+    "contact number",
+    "reach me",
+    "landline",
+    "hotline",
+];
 const JOINTS: &[u8] = b" -.()/";
 
 /// Assigned country codes (ITU-T E.164 annex), of one, two and three digits.
@@ -122,14 +143,18 @@ fn north_american(subject: &Subject<'_>, at: usize) -> Found {
     if tight {
         return Some((start..end, Confidence::Structural));
     }
-    subject.about(start, &WORDS).then_some((start..end, Confidence::Contextual))
+    spoken(subject, start).then_some((start..end, Confidence::Contextual))
+}
+
+/// The names around the text or the words before the number say what it is.
+fn spoken(subject: &Subject<'_>, start: usize) -> bool {
+    subject.named(&WORDS) || subject.leads(start, &SPOKEN)
 }
 
 fn national(subject: &Subject<'_>, at: usize) -> Found {
     let bracket = before(subject.bytes, at) == b'(';
     let start = if bracket { at.saturating_sub(1) } else { at };
-    if !subject.free_before(start) || !subject.about(start, &WORDS) || subject.named(&["id", "ids"])
-    {
+    if !subject.free_before(start) || subject.named(&["id", "ids"]) || !spoken(subject, start) {
         return None;
     }
     let groups = Groups::read(subject.bytes, at, JOINTS, 3, 15);

@@ -42,7 +42,7 @@ impl Dice {
 
     fn pick(&mut self, alphabet: &str) -> char {
         let count = u64::try_from(alphabet.len()).unwrap_or(1).max(1);
-        let index = usize::try_from(self.roll() % count).unwrap_or(0);
+        let index = usize::try_from(self.roll().checked_rem(count).unwrap_or(0)).unwrap_or(0);
         alphabet.as_bytes().get(index).copied().map_or('a', char::from)
     }
 

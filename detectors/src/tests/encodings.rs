@@ -75,7 +75,7 @@ const HIDINGS: &[Hiding] = &[
         name: "percent, all of it",
         hide: |text| format!(r#"{{"a":"q={}"}}"#, percent(text, |_| true)),
         decoded: &["percent"],
-        any: true,
+        any: false,
     },
     Hiding {
         name: "unicode escapes of the document",
@@ -124,7 +124,7 @@ fn unicode(text: &str) -> String {
 
 fn wide(text: &str) -> String {
     let widen = |c: char| match u32::from(c) {
-        code @ 0x21..=0x7e => char::from_u32(code + 0xFEE0).unwrap(),
+        code @ 0x21..=0x7e => char::from_u32(code.wrapping_add(0xFEE0)).unwrap(),
         _ => c,
     };
     text.chars().map(widen).collect()
@@ -163,7 +163,7 @@ fn check(rule: &Rule, example: &Example, hiding: &Hiding) -> Result<(), String> 
 fn check_alone(rule: &Rule, example: &Example) -> Result<(), String> {
     let findings = scanner().scan_text(&example.text).unwrap();
     let spans: Vec<(&str, &str)> =
-        findings.iter().map(|f| (f.rule.as_str(), &example.text[f.start..f.end])).collect();
+        findings.iter().map(|f| (f.rule.as_str(), super::span(&example.text, f))).collect();
     if spans != [(rule.id(), example.secret.as_str())]
         || findings[0].confidence != rule.confidence()
     {

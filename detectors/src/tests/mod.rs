@@ -24,7 +24,12 @@ fn scanner() -> &'static Scanner {
 /// What is found in a text: rule and the text of the span.
 fn found(text: &str) -> Vec<(String, String)> {
     let findings = scanner().scan_text(text).unwrap();
-    findings.iter().map(|f| (f.rule.clone(), text[f.start..f.end].to_owned())).collect()
+    findings.iter().map(|f| (f.rule.clone(), span(text, f).to_owned())).collect()
+}
+
+/// The bytes that a finding points at.
+fn span<'a>(text: &'a str, finding: &Finding) -> &'a str {
+    text.get(finding.start..finding.end).unwrap()
 }
 
 /// Findings of a JSON document under the root `/r`.

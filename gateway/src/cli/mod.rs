@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, Surroundings};
 
+mod api;
 pub mod approvals;
 pub mod check;
 pub mod demo;
@@ -79,7 +80,8 @@ enum Command {
 /// Runs a command to its exit code.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
-    let mut stdout = std::io::stdout().lock();
+    // Not locked: what runs on other threads writes there too.
+    let mut stdout = std::io::stdout();
     let ended = match cli.command {
         Command::ExecChild { words } => Ok(crate::upstream::exec::exec_child_main(words)),
         Command::CheckBundle => Ok(crate::control::bundle_check::child_main()),
@@ -123,6 +125,15 @@ pub fn load_config(arg: &ConfigArg) -> Result<Config, ConfigError> {
 pub fn say(text: &str) {
     // Nobody is left to tell if stderr is closed.
     drop(writeln!(stderr(), "{text}"));
+}
+
+/// A word as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=@%+,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 const EXAMPLES: &str = "Examples:

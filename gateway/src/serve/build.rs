@@ -5,7 +5,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use forge_detectors::{DigestKey, Scanner};
 use forge_policies::{Bundle, PolicySet};
-use tokio::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -37,8 +36,8 @@ pub(super) async fn gateway(
 ) -> anyhow::Result<Gateway> {
     let clock = clock::system();
     let keys = keys(&config)?;
-    let policy =
-        PolicySet::load(bundle, policy_limits()).context("the policy bundle does not load")?;
+    let policy = PolicySet::load(bundle, crate::control::bundle_load::limits())
+        .context("the policy bundle does not load")?;
     let scanner = Scanner::builtin(DigestKey::new(&*keys.master().finding_key()?))
         .context("the detector rules do not load")?;
     let auth =
@@ -81,15 +80,6 @@ pub(super) async fn gateway(
         calls: TaskTracker::new(),
         draining: CancellationToken::new(),
     })
-}
-
-/// What the line carries out of a decision.
-fn policy_limits() -> forge_policies::Limits {
-    forge_policies::Limits {
-        wall: Duration::from_secs(2),
-        obligations: ["log".to_owned()].into(),
-        enforces_limits: false,
-    }
 }
 
 fn keys(config: &Config) -> anyhow::Result<LocalKeys> {

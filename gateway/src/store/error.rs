@@ -62,7 +62,7 @@ pub enum StoreFault {
 
 impl StoreError {
     /// Without an error of the driver.
-    pub(super) const fn bare(operation: &'static str, fault: StoreFault) -> Self {
+    pub(crate) const fn bare(operation: &'static str, fault: StoreFault) -> Self {
         Self { operation, fault, source: None }
     }
 

@@ -130,6 +130,9 @@ impl Events {
         if let Some(first) = self.first.take() {
             return Some(Ok(first));
         }
+        if matches!(self.source, Source::Ended) {
+            return None;
+        }
         let next = tokio::select! {
             biased;
             () = self.cancel.cancelled() => Some(Err(UpstreamError::Cancelled { sent: true })),

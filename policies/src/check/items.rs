@@ -1,6 +1,11 @@
 //! The rules that the host reads: right shape, right phase, and items with the right keys as far as
 //! they are written out.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a syntax tree is searched for the few shapes that matter"
+)]
+
 use std::collections::BTreeMap;
 
 use super::{Fault, code};

@@ -194,9 +194,13 @@ fn packages(module: &Module, warnings: &mut Vec<Fault>) -> Option<Fault> {
 fn closed_phases(modules: &[Module]) -> Vec<Fault> {
     let present: BTreeSet<Phase> = modules
         .iter()
-        .filter_map(|module| match place(&module.package) {
-            Place::Entry { layer: Layer::Org, phase, .. } => Some(phase),
-            _ => None,
+        .filter_map(|module| {
+            let found = place(&module.package);
+            if let Place::Entry { layer: Layer::Org, phase, .. } = found {
+                Some(phase)
+            } else {
+                None
+            }
         })
         .collect();
     let needed = [Phase::Request, Phase::List, Phase::Approve, Phase::Admin];
@@ -223,10 +227,13 @@ fn compile(bundle: &Bundle, checked: &Checked, spec: &unit::Spec) -> Option<Faul
 
 /// Tests are prepared too, so that a broken test file is a fault of the bundle.
 fn compile_tests(bundle: &Bundle, checked: &Checked) -> Option<Fault> {
-    let first = checked.modules.iter().find_map(|module| {
-        let rule = module.rules.first()?;
-        Some(format!("{}.{}", crate::layout::reference(&module.package), rule.name))
-    })?;
+    let tests = checked.modules.iter().filter(|module| place(&module.package) == Place::Test);
+    let first = tests
+        .flat_map(|module| module.rules.iter().map(move |rule| (module, rule)))
+        .find_map(|(module, rule)| {
+            let path = format!("{}.{}", crate::layout::reference(&module.package), rule.name);
+            rule.name.starts_with("test_").then_some(path)
+        })?;
     let sources = bundle.sources().iter().filter(|source| Source::is_rego(source));
     let loaded = Evaluator::load(sources, &checked.data, &first, WALL);
     loaded.err().map(|found| placed("", found))

@@ -1,5 +1,10 @@
 //! What a name means: a local variable, a rule, an import, the input or nothing.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a syntax tree is searched for the few shapes that matter"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;

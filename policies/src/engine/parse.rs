@@ -3,6 +3,11 @@
 //! The tree types are exported by regorus as `unstable`; the version is pinned, and a change shows
 //! up here as a compile error.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a syntax tree is searched for the few shapes that matter"
+)]
+
 use regorus::Source as Text;
 use regorus::unstable as rego;
 
@@ -149,7 +154,9 @@ fn expr_of(expr: &rego::Expr) -> Expr {
     match expr {
         rego::Expr::String { span, value, .. } | rego::Expr::RawString { span, value, .. } => {
             let text = value.as_string().map(|text| text.as_ref().to_owned()).unwrap_or_default();
-            Expr::Text { at: at(span), text }
+            // The span of a string begins after its quote.
+            let At { line, column } = at(span);
+            Expr::Text { at: At { line, column: column.saturating_sub(1) }, text }
         }
         rego::Expr::Number { span, .. } => Expr::Number { text: span.text().to_owned() },
         rego::Expr::Bool { .. } | rego::Expr::Null { .. } => Expr::Scalar,
@@ -167,9 +174,10 @@ fn expr_of(expr: &rego::Expr) -> Expr {
             let terms = vec![expr_of(key), expr_of(value)];
             Expr::Comprehension { terms, query: query_of(query) }
         }
-        rego::Expr::Call { span, fcn, params, .. } => {
+        // A call's own span begins at its bracket.
+        rego::Expr::Call { fcn, params, .. } => {
             let function = path_of(fcn).unwrap_or_default();
-            Expr::Call { at: at(span), function, arguments: all(params) }
+            Expr::Call { at: at(start_of(fcn)), function, arguments: all(params) }
         }
         rego::Expr::UnaryExpr { expr, .. } => Expr::Many(vec![expr_of(expr)]),
         rego::Expr::RefDot { .. } | rego::Expr::RefBrack { .. } => reference_of(expr),
@@ -209,6 +217,14 @@ fn reference_of(expr: &rego::Expr) -> Expr {
     }
     steps.reverse();
     Expr::Reference { at: at(rest.span()), root: Box::new(expr_of(rest)), steps }
+}
+
+fn start_of(expr: &rego::Expr) -> &rego::Span {
+    let mut rest = expr;
+    while let rego::Expr::RefDot { refr, .. } | rego::Expr::RefBrack { refr, .. } = rest {
+        rest = refr;
+    }
+    rest.span()
 }
 
 /// The words of a reference that has only constant steps.

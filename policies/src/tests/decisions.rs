@@ -205,7 +205,7 @@ approval contains {\"id\": \"b\", \"approvers\": [\"role:y\"]}";
     let half = given(json!({"state": "approved", "requirements": ["a"]}));
     assert_eq!(reasons(&half), ["b"]);
     let both = json!({"state": "approved", "requirements": ["a", "b"]});
-    assert_eq!(given(both.clone()).effect, Effect::Allow);
+    assert_eq!(given(both).effect, Effect::Allow);
     let pending = json!({"state": "pending", "requirements": ["a", "b"]});
     assert_eq!(given(pending).effect, Effect::RequireApproval);
 }
@@ -235,7 +235,7 @@ fn the_starter_bundle_decides_the_story_of_the_demo() {
     );
     assert_eq!(
         case("read_file", reader(), true, json!({"path": "/workspace/../etc/passwd"})),
-        outcome(Effect::Deny, "read_file.outside path.goes_up").clone_sorted()
+        outcome(Effect::Deny, "path.goes_up read_file.outside")
     );
     assert_eq!(
         case("transfer_funds", reader(), false, json!({"amount": 5})),
@@ -254,19 +254,6 @@ fn the_starter_bundle_decides_the_story_of_the_demo() {
         outcome(Effect::Deny, "email.outside")
     );
     assert_eq!(case("add", json!([]), true, json!({})), outcome(Effect::Deny, "default.deny"));
-}
-
-trait Sorted {
-    fn clone_sorted(&self) -> Self;
-}
-
-impl Sorted for (Effect, String) {
-    /// The org layer stands before the tools layer.
-    fn clone_sorted(&self) -> Self {
-        let mut ids: Vec<&str> = self.1.split(' ').collect();
-        ids.sort_unstable();
-        (self.0, ids.join(" "))
-    }
 }
 
 #[test]

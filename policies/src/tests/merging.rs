@@ -10,6 +10,8 @@ use crate::layout::Layer;
 use crate::merge::{Merged, Terms, Voice, merge};
 use crate::unit::{Locations, Trouble};
 
+type Layers = Vec<(Layer, &'static str)>;
+
 const LAYERS: [Layer; 3] = [Layer::Org, Layer::Tenant, Layer::Tools];
 
 /// What a layer may say, strongest first, with the reason it gives.
@@ -134,7 +136,7 @@ fn adding_a_layer_never_relaxes() {
 fn silence_means_what_the_reference_says_in_each_phase() {
     let org = |word| vec![(Layer::Org, word)];
     let two = |org, tenant| vec![(Layer::Org, org), (Layer::Tenant, tenant)];
-    let cases: &[(Phase, Vec<(Layer, &str)>, Effect)] = &[
+    let cases: &[(Phase, Layers, Effect)] = &[
         (Phase::Request, vec![], Effect::Deny),
         (Phase::Request, vec![(Layer::Tools, "allow")], Effect::Deny),
         (Phase::Request, org("silence"), Effect::Deny),

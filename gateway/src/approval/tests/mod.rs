@@ -6,6 +6,7 @@ mod display;
 pub(crate) mod fixture;
 mod quorum;
 mod races;
+mod reference;
 mod refusals;
 mod service;
 mod state;

@@ -228,6 +228,18 @@ fn customer(id: &str) -> Option<Customer> {
     })
 }
 
+/// What must not come through a gateway unchanged, of customer C-1001: what it is, and its value.
+pub(crate) fn sensitive() -> Vec<(&'static str, String)> {
+    let Some(customer) = customer("C-1001") else { return Vec::new() };
+    vec![
+        ("e-mail address", customer.email),
+        ("phone number", customer.phone),
+        ("card number", customer.card),
+        ("social security number", customer.ssn),
+        ("API key", api_key()),
+    ]
+}
+
 /// A token in the format of a GitHub personal access token: 30 characters and their CRC-32 as six
 /// base-62 digits. Not written out, so that a scanner of this source has nothing to find.
 fn api_key() -> String {

@@ -348,6 +348,7 @@ impl Routes {
     }
 
     fn close(&mut self, id: u64, token: Option<Bytes>, answered: bool) {
+        let token = token.filter(|token| token.len() <= TOKEN_KEPT);
         self.closed.push_back(Closed { id, token, answered });
         if self.closed.len() > CLOSED_MAX {
             self.closed.pop_front();
@@ -438,3 +439,5 @@ const HANDSHAKES: &[&str] = &["initialize", "server/discover"];
 const QUEUE_MAX: usize = 256;
 /// Requests remembered after they are over.
 const CLOSED_MAX: usize = 256;
+/// Progress tokens up to this length are remembered with them.
+const TOKEN_KEPT: usize = 256;

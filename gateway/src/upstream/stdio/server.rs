@@ -306,6 +306,9 @@ impl StdioServer {
         deadline: Instant,
         gate: &Gate,
     ) -> Result<Incoming, UpstreamError> {
+        if out.method == "notifications/cancelled" && !self.has_modern(&out.principal) {
+            return Ok(Incoming::empty(202));
+        }
         let Modern::Child(child) = self.modern(out, deadline, gate).await? else {
             return Ok(fault(400, out, LEGACY_ONLY));
         };
@@ -370,6 +373,15 @@ impl StdioServer {
         let mut state = self.state();
         state.verdict.take_if(|verdict| verdict.until.is_some_and(|until| until <= Instant::now()));
         state.verdict.is_some_and(|verdict| verdict.era == Era::Legacy)
+    }
+
+    /// Whether the principal has a process, or one is being started.
+    fn has_modern(&self, principal: &str) -> bool {
+        let state = self.state();
+        let place = state.shared.get(principal).map(|slot| slot.0.try_lock());
+        place.is_some_and(|place| {
+            place.map_or(true, |place| place.as_ref().is_some_and(|child| !child.is_dead()))
+        })
     }
 
     fn slot(&self, principal: &str) -> Arc<Slot> {

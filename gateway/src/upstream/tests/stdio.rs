@@ -144,6 +144,7 @@ async fn server_request_goes_to_the_newest_stream_and_its_answer_back() {
 #[tokio::test]
 async fn modern_servers_question_is_dropped() {
     let bench = stdio("ask");
+    bench.ask(tool(&json!(0), "echo", &json!({}))).await.unwrap();
     let out = tool(&json!(5), "fault", &json!({}));
     let out = Outgoing { deadline: Duration::from_secs(3), ..out };
     let error = bench.ask(out).await.unwrap_err();
@@ -172,11 +173,11 @@ async fn endless_subscription_outlives_its_deadline_and_is_cancelled_when_droppe
     // The process is there, so that the deadline is for the stream alone.
     bench.ask(tool(&json!(1), "echo", &json!({}))).await.unwrap();
     let out = ask(&json!("sub"), "subscriptions/listen", &json!({}));
-    let out = Outgoing { deadline: Duration::from_millis(800), ..out };
+    let out = Outgoing { deadline: Duration::from_millis(1500), ..out };
     let Body::Events(mut events) = bench.send(out).await.unwrap().body else { panic!("no stream") };
     events.next().await.unwrap().unwrap();
     events.next().await.unwrap().unwrap();
-    let wait = tokio::time::timeout(Duration::from_millis(1200), events.next()).await;
+    let wait = tokio::time::timeout(Duration::from_millis(1700), events.next()).await;
     assert!(wait.is_err(), "the stream is still open");
     drop(events);
     let seen = bench.ask(tool(&json!(2), "seen", &json!({}))).await.unwrap();
@@ -204,6 +205,18 @@ async fn legacy_cancellation_names_the_childs_id() {
         _ = stuck => panic!("it never answers"),
         () = steps => {}
     }
+    bench.end().await;
+}
+
+#[tokio::test]
+async fn cancelling_nothing_starts_nothing() {
+    let bench = stdio("");
+    let cancel = note("notifications/cancelled", &json!({"requestId": 1}));
+    assert_eq!(bench.send(cancel).await.unwrap().status, 202);
+    assert_eq!(bench.one.health().counts.starts, 0);
+    let other = note("notifications/poke", &json!({}));
+    assert_eq!(bench.send(other).await.unwrap().status, 202);
+    assert_eq!(bench.one.health().counts.starts, 1);
     bench.end().await;
 }
 
@@ -240,6 +253,7 @@ async fn hostile_answers_are_refused_and_the_next_call_works() {
         ("mute", RefusalCode::UpstreamTimeout),
     ] {
         let bench = stdio(mode);
+        bench.ask(tool(&json!(0), "echo", &json!({}))).await.unwrap();
         let out = tool(&json!(1), "fault", &json!({}));
         let seconds = if mode == "mute" { 2 } else { 60 };
         let out = Outgoing { deadline: Duration::from_secs(seconds), ..out };
@@ -263,16 +277,13 @@ async fn abandoned_request_is_cancelled_and_its_late_answer_dropped() {
     bench.ask(tool(&json!(0), "echo", &json!({}))).await.unwrap();
     let cancel = CancellationToken::new();
     let out = tool(&json!(1), "fault", &json!({"seconds": 1}));
-    let out = Outgoing { cancel: cancel.clone(), ..out };
-    let call = bench.ask(out);
-    let stop = async {
-        until(|| bench.one.health().in_flight == 1).await;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        cancel.cancel();
-    };
-    let (outcome, ()) = tokio::join!(call, stop);
-    let error = outcome.unwrap_err();
+    let incoming = bench.send(Outgoing { cancel: cancel.clone(), ..out }).await.unwrap();
+    let Body::Events(mut events) = incoming.body else { panic!("no stream") };
+    events.next().await.unwrap().unwrap();
+    cancel.cancel();
+    let error = events.next().await.unwrap().unwrap_err();
     assert_eq!((error.code(), error.sent()), (RefusalCode::Cancelled, true));
+    assert!(events.next().await.is_none());
     until(|| bench.one.health().counts.late == 1).await;
     let seen = bench.ask(tool(&json!(2), "seen", &json!({}))).await.unwrap();
     assert_eq!(said(&seen), "[3]");
@@ -282,6 +293,7 @@ async fn abandoned_request_is_cancelled_and_its_late_answer_dropped() {
 #[tokio::test]
 async fn write_to_a_child_that_does_not_read_ends_with_the_deadline() {
     let bench = stdio("deaf");
+    bench.ask(tool(&json!(0), "echo", &json!({}))).await.unwrap();
     let stuck = tool(&json!(1), "fault", &json!({}));
     let stuck = Outgoing { deadline: Duration::from_secs(2), ..stuck };
     let big = "z".repeat(1024 * 1024);
