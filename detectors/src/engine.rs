@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     automaton: AhoCorasick,
     /// For each literal, the rules that want it.
     wanted: Vec<Vec<usize>>,
+    /// The rules that look for assigned values.
+    assignments: Vec<usize>,
 }
 
 impl Engine {
@@ -75,7 +77,14 @@ impl Engine {
             .kind(Some(AhoCorasickKind::DFA))
             .build(&literals)
             .map_err(|source| RuleError::Literals { source: Box::new(source) })?;
-        Ok(Self { automaton, wanted })
+        let assigns = |(index, rule): (usize, &Rule)| rule.assignment().map(|_| index);
+        let assignments = rules.iter().enumerate().filter_map(assigns).collect();
+        Ok(Self { automaton, wanted, assignments })
+    }
+
+    /// Indices of the rules that look for assigned values.
+    pub(crate) fn assignments(&self) -> &[usize] {
+        &self.assignments
     }
 
     /// Adds every match in `text` to `hits`, unresolved.

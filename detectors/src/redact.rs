@@ -227,7 +227,8 @@ impl Scanner {
         let mut edits = Vec::new();
         let mut rest = spans;
         while let Some((span, others)) = rest.split_first() {
-            let document = documents.iter().find(|document| meets(&document.range, &span.range));
+            let next = documents.partition_point(|d| d.range.end <= span.range.start);
+            let document = documents.get(next).filter(|d| meets(&d.range, &span.range));
             let Some(document) = document else {
                 edits.push(Edit { range: span.range.clone(), with: span.with.clone() });
                 rest = others;

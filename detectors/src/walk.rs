@@ -15,7 +15,7 @@ use crate::limits::{Limits, ScanError, Work};
 use crate::map::Map;
 use crate::names::Names;
 use crate::normal::normalise;
-use crate::rule::Matcher;
+use crate::rule::Assignment;
 use crate::scanner::Scanner;
 use crate::text::{has_phrase, part, words};
 
@@ -227,18 +227,24 @@ impl<'s> Walk<'s> {
         else {
             return;
         };
+        let plausible = |kind| assign::plausible(kind, value);
+        let kinds = [Assignment::Secret, Assignment::Password].map(|kind| (kind, plausible(kind)));
+        if kinds.iter().all(|(_, plausible)| !plausible) {
+            return;
+        }
         for name in [tree.name(node), tree.label(node).trim()] {
             if name.is_empty() || !assign::names_secret(name) {
                 continue;
             }
             let spoken = words(name);
-            for (index, rule) in self.scanner.rules.iter().enumerate() {
-                let Matcher::Assignment(kind) = rule.matcher else { continue };
-                let called = rule.literals().iter().any(|literal| has_phrase(&spoken, literal));
-                if called && assign::plausible(kind, value) {
+            for index in self.scanner.engine.assignments() {
+                let Some(rule) = self.scanner.rules.get(*index) else { continue };
+                let fits = |kind| kinds.contains(&(kind, true));
+                let called = || rule.literals().iter().any(|phrase| has_phrase(&spoken, phrase));
+                if rule.assignment().is_some_and(fits) && called() {
                     let start = unit.text.len().saturating_sub(unit.text.trim_start().len());
                     let range = start..start.saturating_add(value.len());
-                    hits.push(Hit::new(index, rule, rule.confidence(), range));
+                    hits.push(Hit::new(*index, rule, rule.confidence(), range));
                     return;
                 }
             }
@@ -247,8 +253,11 @@ impl<'s> Walk<'s> {
 
     /// What the text hides in encodings, except inside what was already found.
     fn encoded(&mut self, unit: Unit<'_>, hits: &[Hit]) -> Result<(), ScanError> {
+        // Hits rise by start and hardly overlap: those just before the run are all that can hold it.
         let found = |range: &Range<usize>| {
-            hits.iter().any(|hit| hit.range.start <= range.start && range.end <= hit.range.end)
+            let before = hits.partition_point(|hit| hit.range.start <= range.start);
+            let near = hits.get(before.saturating_sub(4)..before).unwrap_or_default();
+            near.iter().any(|hit| range.end <= hit.range.end)
         };
         let mut at = 0;
         while let Some(range) = decode::next_blob(unit.text, at) {

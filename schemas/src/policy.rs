@@ -377,7 +377,7 @@ pub struct Decision {
     pub evaluation_id: String,
     /// `revision@digest` of the bundle.
     pub revision: String,
-    /// Every deny or approval rule that fired, in order of layer, file and id; or `default.deny`.
+    /// The rules that decided: all that deny or all that ask, by layer, file, id; or `default.deny`.
     pub reasons: Vec<Reason>,
     /// Spans to change before the message goes on.
     pub redactions: Vec<Redaction>,

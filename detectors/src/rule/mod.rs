@@ -235,6 +235,14 @@ impl Rule {
         &self.literals
     }
 
+    /// What kind of value it looks for beside its words, if it does that.
+    pub(crate) const fn assignment(&self) -> Option<Assignment> {
+        match &self.matcher {
+            Matcher::Assignment(kind) => Some(*kind),
+            Matcher::Pattern(_) | Matcher::Finder(_) => None,
+        }
+    }
+
     /// Of two rules that are equally sure of the same span, the one with more of this names it.
     pub(crate) const fn specificity(&self) -> u8 {
         match &self.matcher {

@@ -9,6 +9,7 @@ use http::HeaderMap;
 use tokio::time::{Duration, Instant};
 use tracing::info;
 
+use crate::approval::model::Finished;
 use crate::mcp::catalog::{Call, Verb};
 use crate::mcp::envelope::{Kind, Message};
 use crate::mcp::headers::{self, Era};
@@ -95,7 +96,8 @@ pub async fn run(
         Ok(incoming) => incoming,
         Err(fault) => {
             trail.upstream_took(since);
-            finish_approval(gateway, approval.as_ref(), fault.sent()).await;
+            let how = if fault.sent() { Finished::Unknown } else { Finished::Failed };
+            finish_approval(gateway, approval.as_ref(), how).await;
             return Err(stopped(&call, &fault));
         }
     };
@@ -104,7 +106,8 @@ pub async fn run(
     let unknown = received
         .as_ref()
         .is_err_and(|stop| stop.outcome == forge_schemas::record::Outcome::Unknown);
-    finish_approval(gateway, approval.as_ref(), unknown).await;
+    let how = if unknown { Finished::Unknown } else { Finished::Done };
+    finish_approval(gateway, approval.as_ref(), how).await;
     let Received { message, status, headers, event, session } = received?;
     if let Some(message) = &message {
         trail.received(message.body());
@@ -113,14 +116,13 @@ pub async fn run(
 }
 
 /// Closes the approval that was claimed for this execution.
-async fn finish_approval(gateway: &Gateway, approval: Option<&ApprovalId>, unknown: bool) {
+pub(super) async fn finish_approval(
+    gateway: &Gateway,
+    approval: Option<&ApprovalId>,
+    how: Finished,
+) {
     let Some(id) = approval else { return };
-    let finished = if unknown {
-        crate::approval::model::Finished::Unknown
-    } else {
-        crate::approval::model::Finished::Done
-    };
-    if let Err(fault) = gateway.approvals.finish(id, finished).await {
+    if let Err(fault) = gateway.approvals.finish(id, how).await {
         // The evidence has the outcome; the next start's recovery marks the row.
         tracing::warn!(approval.id = %id, error = %fault, "an executed approval could not be closed");
     }

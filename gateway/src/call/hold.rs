@@ -17,7 +17,7 @@ use tokio::time::{Duration, Instant};
 use tracing::{error, info};
 
 use crate::approval::error::ApprovalError;
-use crate::approval::model::{Approval, Facts, NewApproval, Parcel};
+use crate::approval::model::{Approval, Facts, Finished, NewApproval, Parcel};
 use crate::approval::state::State;
 use crate::auth::Principal;
 use crate::mcp::catalog::Call;
@@ -27,6 +27,7 @@ use crate::mcp::refusal::{Addressee, message};
 use crate::state::Gateway;
 use crate::upstream::SseEvent;
 
+use super::forward::finish_approval;
 use super::record::{Recorded, Trail, record_principal};
 use super::{Sink, Stop, decide, input};
 
@@ -84,8 +85,14 @@ pub async fn run(
     let approval = wait(gateway, &call, requested.approval, sink, since).await;
     trail.held(since);
     let approval = approval?;
-    let facts =
-        json!({ "id": approval.id, "state": "approved", "approved_at": approval.approved_at });
+    let requirements: Vec<&str> =
+        approval.terms.required.iter().map(|one| one.id.as_str()).collect();
+    let facts = json!({
+        "id": approval.id,
+        "state": "approved",
+        "approved_at": approval.approved_at,
+        "requirements": requirements,
+    });
     decide::again(gateway, &call, &findings, &forward, facts).await?;
     let admission = call.admission();
     let schema_digest = call.tool().map(|tool| tool.digest.to_string()).unwrap_or_default();
@@ -101,7 +108,13 @@ pub async fn run(
     let claimed =
         gateway.approvals.claim(&approval.id, &facts).await.map_err(|fault| failed(&fault))?;
     trail.approved(approval.id.clone());
-    let forward = with_stored_arguments(&call, &forward, &claimed.parcel.arguments)?;
+    let forward = match with_stored_arguments(&call, &forward, &claimed.parcel.arguments) {
+        Ok(forward) => forward,
+        Err(stop) => {
+            finish_approval(gateway, Some(&approval.id), Finished::Failed).await;
+            return Err(stop);
+        }
+    };
     Ok(Released { call, forward, approval: Some(approval.id) })
 }
 

@@ -176,8 +176,8 @@ async fn line(
     let inspected = inspect::request(call).await;
     let decided = decide::request(gateway, inspected).await;
     let recorded = record::intent(gateway, decided, trail).await?;
-    let released = hold::run(gateway, recorded, sink, trail).await?;
-    let response = forward::run(gateway, released, sink, trail).await?;
+    let released = Box::pin(hold::run(gateway, recorded, sink, trail)).await?;
+    let response = Box::pin(forward::run(gateway, released, sink, trail)).await?;
     let examined = inspect::response(response, trail).await;
     decide::response(gateway, examined).await
 }

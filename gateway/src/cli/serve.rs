@@ -26,7 +26,7 @@ pub struct ServeArgs {
 pub async fn run(args: ServeArgs) -> anyhow::Result<u8> {
     serve::init_logging(args.log_json);
     let config = load_config(&args.config)?;
-    let running = serve::start(config, Options::of_this_process()?).await?;
+    let running = Box::pin(serve::start(config, Options::of_this_process()?)).await?;
     let ready = json!({
         "event": "ready",
         "mcp": running.mcp_url(),

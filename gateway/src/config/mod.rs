@@ -45,6 +45,8 @@ pub struct Config {
     pub evidence: Evidence,
     /// `sqlite://…`, as a path.
     pub store: PathBuf,
+    /// Days for which the store keeps what is over; the log keeps everything.
+    pub retention_days: u32,
     /// Tool servers.
     pub servers: BTreeMap<ServerName, Server>,
     /// Limits, each with a refusal code.

@@ -38,7 +38,7 @@ pub(super) fn read(text: &str, file: &Path, around: &Surroundings) -> Result<Con
     let policy = policy(root.table("policy"), around);
     let detect = detect(root.table("detect"));
     let evidence = evidence(root.table("evidence"), around);
-    let store = store(root.table("store"), around);
+    let (store, retention_days) = store(root.table("store"), around);
     let servers = read_servers(root.table("servers"), around);
     let limits = limits(root.table("limits"));
     let approval = approval(root.table("approval"));
@@ -58,6 +58,7 @@ pub(super) fn read(text: &str, file: &Path, around: &Surroundings) -> Result<Con
         detect,
         evidence,
         store,
+        retention_days,
         servers,
         limits,
         approval,
@@ -294,11 +295,13 @@ fn evidence(mut section: Section, around: &Surroundings) -> Evidence {
     }
 }
 
-fn store(mut section: Section, around: &Surroundings) -> PathBuf {
+fn store(mut section: Section, around: &Surroundings) -> (PathBuf, u32) {
     let path = section
         .parsed("url", "sqlite://PATH", |text| text.strip_prefix("sqlite://").map(str::to_owned));
+    let days =
+        section.number("retention_days", 1, 36_500).and_then(|days| u32::try_from(days).ok());
     section.end();
-    around.path(&path.unwrap_or_else(|| "forge.db".to_owned()))
+    (around.path(&path.unwrap_or_else(|| "forge.db".to_owned())), days.unwrap_or(30))
 }
 
 fn read_servers(section: Section, around: &Surroundings) -> BTreeMap<ServerName, Server> {

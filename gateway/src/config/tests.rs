@@ -14,7 +14,7 @@ fn surroundings() -> Surroundings {
 fn read(text: &str) -> Result<Config, Vec<String>> {
     parse(text, Path::new("forge.toml"), &surroundings()).map_err(|error| match error {
         ConfigError::Faults(faults) => faults.into_iter().map(|fault| fault.to_string()).collect(),
-        other => vec![other.to_string()],
+        other @ (ConfigError::Missing(_) | ConfigError::Read(..)) => vec![other.to_string()],
     })
 }
 

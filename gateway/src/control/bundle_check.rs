@@ -24,6 +24,8 @@ const WALL: Duration = Duration::from_secs(30);
 const CPU_S: u64 = 10;
 /// Address space of the child, in bytes.
 const MEMORY_BYTES: u64 = 1 << 30;
+/// Stack of the thread that checks, in bytes: half of what worker threads have.
+const STACK_BYTES: usize = 1 << 20;
 /// Most bytes of a question: a bundle at its largest, escaped.
 const REQUEST_BYTES_MAX: u64 = 64 << 20;
 /// Most bytes of an answer.
@@ -140,7 +142,13 @@ pub fn child_main() -> u8 {
     if read.is_err() {
         return 1;
     }
-    let response = check_json(&request);
+    // On less stack than the threads have that will load and ask the bundle: what overflows, does
+    // so here.
+    let checker = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let Ok(Ok(response)) = checker.spawn(move || check_json(&request)).map(|thread| thread.join())
+    else {
+        return 1;
+    };
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(&response).and_then(|()| stdout.flush());
     u8::from(written.is_err())

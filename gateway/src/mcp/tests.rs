@@ -113,7 +113,8 @@ fn headers_have_to_say_what_the_body_says() {
     let method = ("mcp-method", "tools/call");
     let name = ("mcp-name", "=?base64?w6k=?=");
     let bare = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
-    let cases: &[(&[(&str, &str)], &str, Result<Era, C>)] = &[
+    type Pairs<'a> = &'a [(&'a str, &'a str)];
+    let cases: &[(Pairs<'_>, &str, Result<Era, C>)] = &[
         (&[], bare, Ok(Era::Legacy)),
         (&[("mcp-protocol-version", "2025-06-18")], bare, Ok(Era::Legacy)),
         (&[("mcp-protocol-version", "1900-01-01")], bare, Err(C::ProtocolVersion)),

@@ -7,7 +7,7 @@ use forge_detectors::{DigestKey, Scanner};
 use forge_policies::{Bundle, PolicySet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::approval::records::Recorder;
 use crate::approval::service::{self, Approvals};
@@ -59,7 +59,7 @@ pub(super) async fn gateway(
     let files = bundle.sources().iter().map(|file| (file.path.as_str(), file.text.as_bytes()));
     journal::keep_bundle(&config.evidence.path, &bundle.digest(), files)
         .context("the policy bundle cannot be kept beside the evidence")?;
-    let approvals = open_approvals(&config, Arc::clone(&store), Arc::clone(&journal)).await?;
+    let approvals = approvals(&config, Arc::clone(&store), Arc::clone(&journal));
     let upstreams = upstreams(&config, options)?;
     let catalogs =
         config.servers.keys().map(|name| (name.clone(), ServerCatalog::default())).collect();
@@ -109,11 +109,7 @@ async fn open_journal(config: &Config, keys: &LocalKeys) -> anyhow::Result<Journ
     Ok(journal)
 }
 
-async fn open_approvals(
-    config: &Config,
-    store: Arc<dyn Store>,
-    journal: Arc<Journal>,
-) -> anyhow::Result<Approvals> {
+fn approvals(config: &Config, store: Arc<dyn Store>, journal: Arc<Journal>) -> Approvals {
     let recorder = Recorder::new(move |record| {
         let journal = Arc::clone(&journal);
         async move { journal.append(vec![record]).await.map(drop) }
@@ -123,15 +119,7 @@ async fn open_approvals(
         open_per_principal: config.approval.open_per_principal,
         ..service::Settings::default()
     };
-    let approvals = Approvals::new(store, clock::system(), recorder, settings);
-    let lost = approvals.recover().await.context("approvals cannot be recovered")?;
-    if !lost.is_empty() {
-        warn!(
-            count = lost.len(),
-            "approved calls were under way when the gateway stopped; their outcome is unknown"
-        );
-    }
-    Ok(approvals)
+    Approvals::new(store, clock::system(), recorder, settings)
 }
 
 fn upstreams(config: &Config, options: &Options) -> anyhow::Result<Upstreams> {

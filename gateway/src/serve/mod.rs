@@ -136,6 +136,7 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
     }
     let run_file = run_file(&config);
     let gateway = Arc::new(build::gateway(config, &bundle, &options).await?);
+    recover(&gateway).await?;
     record_start(&gateway).await?;
     let (background, helpers) = (CancellationToken::new(), TaskTracker::new());
     tasks::spawn(&gateway, &helpers, &background);
@@ -181,6 +182,18 @@ pub async fn start(config: Config, options: Options) -> anyhow::Result<Running> 
 
 async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("{key}: cannot listen on {address}"))
+}
+
+/// Brings the index up to the log, and then closes approvals whose execution was interrupted: in
+/// this order, because the log knows of executions that the store may not, and before any call,
+/// because later the calls under way would look interrupted.
+async fn recover(gateway: &Arc<Gateway>) -> anyhow::Result<()> {
+    tasks::catch_up(gateway).await;
+    let lost = gateway.approvals.recover().await.context("approvals cannot be recovered")?;
+    if !lost.is_empty() {
+        warn!(count = lost.len(), "approved calls were interrupted; their outcome is unknown");
+    }
+    Ok(())
 }
 
 /// What was loaded is evidence too.

@@ -4,8 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use forge_schemas::ids::ServerName;
+use forge_schemas::ids::{ServerName, Tenant};
+use forge_schemas::record::Record;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 use tokio::time::{Duration, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -32,12 +34,19 @@ async fn until(stop: CancellationToken, work: impl Future<Output = ()>) {
     }
 }
 
-/// Expired requests become refusals even if nobody asks.
+/// Expired requests become refusals even if nobody asks, and what is long over leaves the store
+/// (never the log).
 async fn expire(gateway: Arc<Gateway>) {
     let mut ticks = interval(Duration::from_secs(1));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        let keep_ms =
+            i64::from(gateway.snapshot.load().config.retention_days).saturating_mul(86_400_000);
+        let before = gateway.clock.now_ms().saturating_sub(keep_ms);
+        if let Err(fault) = gateway.store.prune(before, PRUNE_ROWS_MAX).await {
+            warn!(error = %fault, "the store could not be pruned");
+        }
         if let Err(fault) = gateway.approvals.expire_due().await {
             warn!(error = %fault, "approvals could not be expired");
         }
@@ -64,16 +73,20 @@ async fn index(gateway: Arc<Gateway>) {
             batch.push(next);
         }
         let records: Vec<_> = batch.iter().map(|committed| committed.record.clone()).collect();
-        if let Err(fault) = gateway.store.index(&records).await {
-            warn!(error = %fault, "the index is behind the log");
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            catch_up(&gateway).await;
+        match gateway.store.index(&records).await {
+            Ok(gaps) if gaps.is_empty() => {}
+            Ok(_gaps) => catch_up(&gateway).await,
+            Err(fault) => {
+                warn!(error = %fault, "the index is behind the log");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                catch_up(&gateway).await;
+            }
         }
     }
 }
 
 /// Reads what the index has not seen, log by log.
-async fn catch_up(gateway: &Arc<Gateway>) {
+pub(super) async fn catch_up(gateway: &Arc<Gateway>) {
     let indexed: BTreeMap<_, _> = match gateway.store.indexed().await {
         Ok(indexed) => indexed.into_iter().collect(),
         Err(fault) => {
@@ -83,24 +96,34 @@ async fn catch_up(gateway: &Arc<Gateway>) {
     };
     for tenant in gateway.journal.heads().into_keys() {
         let from = indexed.get(&tenant).copied().unwrap_or_default();
-        let journal = Arc::clone(&gateway.journal);
-        let owner = tenant.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            journal.read(&owner, from).map(|reader| {
-                reader.filter_map(Result::ok).map(|entry| entry.record).collect::<Vec<_>>()
-            })
-        });
-        let Ok(Ok(records)) = read.await else {
-            warn!(%tenant, "the log could not be read for the index");
-            continue;
-        };
-        for batch in records.chunks(INDEX_BATCH_MAX) {
-            if let Err(fault) = gateway.store.index(batch).await {
-                warn!(error = %fault, %tenant, "the index is behind the log");
-                break;
-            }
+        if let Err(fault) = catch_up_log(gateway, &tenant, from).await {
+            warn!(error = %fault, %tenant, "the index is behind the log");
         }
     }
+}
+
+/// Reads one log in batches, on a blocking thread, no faster than the store takes them.
+async fn catch_up_log(gateway: &Arc<Gateway>, tenant: &Tenant, from: u64) -> anyhow::Result<()> {
+    let (sender, mut batches) = mpsc::channel::<Vec<Record>>(1);
+    let (journal, owner) = (Arc::clone(&gateway.journal), tenant.clone());
+    let reading = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+        let mut batch = Vec::with_capacity(INDEX_BATCH_MAX);
+        for entry in journal.read(&owner, from)? {
+            batch.push(entry?.record);
+            if batch.len() >= INDEX_BATCH_MAX
+                && sender.blocking_send(std::mem::take(&mut batch)).is_err()
+            {
+                return Ok(());
+            }
+        }
+        // The receiver only goes after an error of its own.
+        drop(sender.blocking_send(batch));
+        Ok(())
+    });
+    while let Some(batch) = batches.recv().await {
+        gateway.store.index(&batch).await?;
+    }
+    reading.await?
 }
 
 /// Learns a server's tools early, so that the first call finds them.
@@ -122,3 +145,4 @@ async fn look(gateway: Arc<Gateway>, name: ServerName) {
 }
 
 const INDEX_BATCH_MAX: usize = 500;
+const PRUNE_ROWS_MAX: u32 = 500;

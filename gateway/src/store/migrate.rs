@@ -37,14 +37,15 @@ macro_rules! sqlite_migration {
 }
 
 /// The steps for SQLite.
-pub const SQLITE: [Migration; 3] = [
+pub const SQLITE: [Migration; 4] = [
     sqlite_migration!(1, "approvals", "0001_approvals"),
     sqlite_migration!(2, "index", "0002_index"),
     sqlite_migration!(3, "mode", "0003_mode"),
+    sqlite_migration!(4, "age", "0004_age"),
 ];
 
 /// The newest version that this build knows.
-pub const KNOWN: i64 = 3;
+pub const KNOWN: i64 = 4;
 
 /// One step and whether the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,6 +16,7 @@ rights := {
 		"read.approvals",
 		"read.calls",
 		"read.health",
+		"read.openapi",
 		"read.servers",
 		"read.sessions",
 		"read.tools",
@@ -25,6 +26,8 @@ rights := {
 		"deny.approvals",
 		"list.approvals",
 		"read.approvals",
+		"read.health",
+		"read.openapi",
 		"refuse.approvals",
 	},
 	"policy_editor": {
@@ -33,6 +36,8 @@ rights := {
 		"list.tools",
 		"pin.tools",
 		"read.calls",
+		"read.health",
+		"read.openapi",
 		"read.tools",
 	},
 	"auditor": {

@@ -17,6 +17,7 @@ may(roles, action) if {
 test_each_role_does_its_own if {
 	may(["viewer"], "list.approvals")
 	may(["viewer"], "read.servers")
+	may(["viewer"], "read.openapi")
 	may(["approver"], "approve.approvals")
 	may(["approver"], "refuse.approvals")
 	may(["policy_editor"], "write.policies")

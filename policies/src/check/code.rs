@@ -26,3 +26,5 @@ pub const FOREIGN: &str = "policy.foreign_package";
 pub const CLOSED: &str = "policy.phase_closed";
 /// Warning: two rules of one package with the same id; reasons show the first line.
 pub const SAME_ID: &str = "policy.duplicate_id";
+/// Warning: the library's second compiler sees a variable or function that does not exist.
+pub const SUSPICIOUS: &str = "policy.suspicious";

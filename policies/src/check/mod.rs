@@ -21,6 +21,8 @@ use std::time::Duration;
 use forge_schemas::policy::Phase;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(crate) use graph::CALL_DEPTH_MAX;
 pub(crate) use items::literal_ids;
 pub use json::{CheckRequest, CheckResponse, check_json};
 
@@ -95,11 +97,11 @@ pub(crate) struct Checked {
 /// # Errors
 /// Every fault that was found, in order of file, line and column.
 pub fn check(bundle: &Bundle) -> Result<CheckReport, Vec<Fault>> {
-    let checked = analyse(bundle)?;
-    let mut faults = Vec::new();
+    let mut checked = analyse(bundle)?;
+    let (mut faults, mut warnings) = (Vec::new(), std::mem::take(&mut checked.warnings));
     let specs = unit::specs(&checked.modules);
     for spec in &specs {
-        faults.extend(compile(bundle, &checked, spec));
+        faults.extend(compile(bundle, &checked, spec, &mut warnings));
     }
     if faults.is_empty() {
         faults.extend(compile_tests(bundle, &checked));
@@ -118,7 +120,7 @@ pub fn check(bundle: &Bundle) -> Result<CheckReport, Vec<Fault>> {
         entry_packages: specs.iter().map(unit::Spec::reference).collect(),
         rules: rules(false),
         tests: rules(true),
-        warnings: checked.warnings,
+        warnings: sorted(warnings),
     })
 }
 
@@ -217,11 +219,24 @@ fn closed_phases(modules: &[Module]) -> Vec<Fault> {
 
 const WALL: Duration = Duration::from_secs(5);
 
-fn compile(bundle: &Bundle, checked: &Checked, spec: &unit::Spec) -> Option<Fault> {
-    let loaded = Evaluator::load(spec.sources(bundle).iter(), &checked.data, unit::ANSWER, WALL);
+/// A fault of the interpreter's own compiler, or a suspicion of the bytecode compiler.
+fn compile(
+    bundle: &Bundle,
+    checked: &Checked,
+    spec: &unit::Spec,
+    warnings: &mut Vec<Fault>,
+) -> Option<Fault> {
+    let loaded = Evaluator::load(&spec.sources(bundle), &checked.data, unit::ANSWER, WALL);
     match loaded {
         Err(found) => Some(placed(spec.file(), found)),
-        Ok(evaluator) => evaluator.lint(unit::ANSWER).map(|found| placed(spec.file(), found)),
+        Ok(evaluator) => {
+            let suspicion = evaluator.lint(unit::ANSWER);
+            warnings.extend(suspicion.map(|found| Fault {
+                code: code::SUSPICIOUS.to_owned(),
+                ..placed(spec.file(), found)
+            }));
+            None
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use forge_schemas::policy::{Decision, Effect, Phase};
 use serde_json::{Value, json};
 
-use super::{input, limits, load};
+use super::{bundle, input, limits, load};
 use crate::grants::matches;
 use crate::{Limits, PolicySet};
 
@@ -93,7 +93,7 @@ fn a_loop_ends_at_the_wall_clock() {
     }";
     let text = format!("{ALLOW}{rule}\n");
     let short = Limits { wall: std::time::Duration::from_millis(200), ..limits() };
-    let set = PolicySet::load(&super::bundle(&[("a.rego", &text)]), short).unwrap();
+    let set = PolicySet::load(&bundle(&[("a.rego", &text)]), short).unwrap();
     let (decision, trouble) = set.decide_with_trouble(&input(&json!({})), "ev_1".to_owned());
     assert_eq!(reasons(&decision), ["policy.error"]);
     assert_eq!(trouble, ["org: the time limit passed"]);
@@ -188,7 +188,7 @@ fn duties_that_nobody_carries_out_deny() {
     let rule = "limits contains {\"key\": [\"subject\"], \"rate\": {\"per_s\": 1}}";
     let text = format!("{ALLOW}{rule}\n");
     let set = PolicySet::load(
-        &super::bundle(&[("a.rego", &text)]),
+        &bundle(&[("a.rego", &text)]),
         Limits { enforces_limits: false, ..limits() },
     );
     let decision = set.unwrap().decide(&input(&json!({})), "ev_1".to_owned());
@@ -319,5 +319,31 @@ fn a_set_is_shared_by_threads() {
         for worker in workers {
             assert!(worker.join().unwrap().iter().all(|effect| *effect == Effect::Allow));
         }
+    });
+}
+
+/// Worker threads have 2 MiB, and part of that is in use when policy is asked.
+#[test]
+fn the_longest_chain_of_rules_fits_on_a_small_stack() {
+    let last = crate::check::CALL_DEPTH_MAX - 3;
+    let mut text =
+        String::from("package forge.org.request\nallow if f0(input.v)\nf0(x) if x == 1\n");
+    for number in 1..=last {
+        let inner = format!("f{}(x)", number - 1);
+        text.push_str(&format!(
+            "f{number}(x) if {{\n every y in [x] {{\n  [z | z := {{w: v | some w in [y]; v := [q | q := w; {inner}]}}]\n }}\n}}\n"
+        ));
+    }
+    text = text.replace("allow if f0(", &format!("allow if f{last}("));
+    let files = [("a.rego", text.as_str())];
+    crate::check(&bundle(&files)).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    std::thread::scope(|scope| {
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        let worker = small.spawn_scoped(scope, || {
+            let set = load(&files);
+            set.decide_with_trouble(&input(&json!({})), "ev_1".to_owned())
+        });
+        let (decision, trouble) = worker.unwrap().join().unwrap();
+        assert_eq!((decision.effect, trouble), (Effect::Allow, vec![]));
     });
 }

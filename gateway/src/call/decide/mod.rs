@@ -131,7 +131,9 @@ pub(super) async fn again(
     };
     let decision = ask(call, &input::build(gateway, question)).await;
     match decision.effect {
-        Effect::Allow | Effect::RequireApproval => Ok(()),
+        Effect::Allow => Ok(()),
+        // Policy asks for more than was approved.
+        Effect::RequireApproval => Err(Stop::refused(RefusalCode::ApprovalChanged)),
         Effect::Deny => Err(denied(&decision)),
     }
 }

@@ -3,6 +3,8 @@
 //! Every record is written by itself and a second time changes nothing, so any part of the journal
 //! may be given in any order. The position of a tenant moves only over records that were given
 //! without a gap: from there on the journal is read again after a restart.
+//!
+//! Under load a call's decision and outcome mostly come in one batch and are written as one row.
 
 use std::collections::BTreeMap;
 
@@ -28,14 +30,23 @@ impl SqliteStore {
         let mut writing = self.relaxed(INDEX).await?;
         let connection = &mut *writing.transaction;
         let mut given: BTreeMap<&Tenant, Vec<u64>> = BTreeMap::new();
+        let mut calls: BTreeMap<(&Tenant, &CallId), Halves<'_>> = BTreeMap::new();
         for record in records {
             match record {
-                Record::Decision(decision) => put_decision(connection, decision).await?,
-                Record::Outcome(outcome) => put_outcome(connection, outcome).await?,
+                Record::Decision(it) => {
+                    calls.entry((&it.tenant, &it.call)).or_default().decision = Some(it);
+                }
+                Record::Outcome(it) => {
+                    calls.entry((&it.tenant, &it.call)).or_default().outcome = Some(it);
+                }
                 Record::Approval(approval) => put_approval(connection, approval).await?,
                 Record::Event(_) => {}
             }
             given.entry(record.tenant()).or_default().push(record.seq());
+        }
+        // In the order of the ids, which is that of time and of the table.
+        for call in calls.into_values() {
+            put_call(connection, call).await?;
         }
         let mut gaps = Vec::new();
         for (tenant, mut sequence) in given {
@@ -127,8 +138,9 @@ impl SqliteStore {
         const OPERATION: &str = "delete what is old";
         let mut writing = self.relaxed(OPERATION).await?;
         let calls = sqlx::query(
-            "DELETE FROM calls WHERE (tenant, call) IN \
-             (SELECT tenant, call FROM calls WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            "DELETE FROM calls WHERE (tenant, call) IN (SELECT c.tenant, c.call \
+             FROM index_positions t CROSS JOIN calls c \
+             ON c.tenant = t.tenant AND c.at < ?1 LIMIT ?2)",
         )
         .bind(before)
         .bind(i64::from(limit))
@@ -156,6 +168,74 @@ impl SqliteStore {
         writing.commit().await?;
         Ok(calls.rows_affected().saturating_add(approvals.rows_affected()))
     }
+}
+
+/// What a batch has of one call.
+#[derive(Clone, Copy, Default)]
+struct Halves<'a> {
+    decision: Option<&'a DecisionRecord>,
+    outcome: Option<&'a OutcomeRecord>,
+}
+
+async fn put_call(connection: &mut SqliteConnection, call: Halves<'_>) -> Result<(), StoreError> {
+    if let Halves { decision: Some(decision), outcome: Some(outcome) } = call
+        && put_both(connection, decision, outcome).await?
+    {
+        return Ok(());
+    }
+    if let Some(decision) = call.decision {
+        put_decision(connection, decision).await?;
+    }
+    if let Some(outcome) = call.outcome {
+        put_outcome(connection, outcome).await?;
+    }
+    Ok(())
+}
+
+/// A call that is new as a whole; false if there is something of it already.
+async fn put_both(
+    connection: &mut SqliteConnection,
+    decision: &DecisionRecord,
+    outcome: &OutcomeRecord,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO calls (tenant, call, at, session, principal, issuer, agent, client, \
+         transport, server, tool, method, evaluation, revision, effect, decision_refusal, \
+         decision_seq, reasons, request_findings, mode, outcome, outcome_refusal, outcome_seq, \
+         approval, response_findings, timings) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, \
+         ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26) \
+         ON CONFLICT (tenant, call) DO NOTHING",
+    )
+    .bind(decision.tenant.as_str())
+    .bind(decision.call.as_str())
+    .bind(decision.at)
+    .bind(decision.session.as_ref().map(SessionId::as_str))
+    .bind(&decision.principal.id)
+    .bind(&decision.principal.issuer)
+    .bind(&decision.client.agent)
+    .bind(&decision.client.name)
+    .bind(&decision.client.transport)
+    .bind(&decision.server)
+    .bind(&decision.tool)
+    .bind(&decision.method)
+    .bind(&decision.evaluation)
+    .bind(&decision.revision)
+    .bind(word(&decision.effect)?)
+    .bind(decision.refusal.as_ref().map(word).transpose()?)
+    .bind(stored(decision.seq)?)
+    .bind(written(&decision.reasons)?)
+    .bind(stored(total(&decision.findings))?)
+    .bind(&decision.mode)
+    .bind(word(&outcome.outcome)?)
+    .bind(outcome.refusal.as_ref().map(word).transpose()?)
+    .bind(stored(outcome.seq)?)
+    .bind(outcome.approval.as_ref().map(ApprovalId::as_str))
+    .bind(stored(total(&outcome.findings))?)
+    .bind(written(&outcome.timings)?)
+    .execute(connection)
+    .await
+    .map_err(StoreError::of(INDEX))?;
+    Ok(done.rows_affected() == 1)
 }
 
 async fn put_decision(

@@ -13,6 +13,7 @@ use crate::store::{CallCursor, CallFilter, Gap};
 over_every_store!(
     a_call_is_its_decision_and_its_outcome_in_either_order,
     indexing_again_changes_nothing,
+    one_batch_gives_the_same_rows_as_one_record_at_a_time,
     gaps_are_named_and_closed_by_what_was_missing,
     calls_are_filtered,
     calls_are_paged_without_loss_or_repetition,
@@ -86,6 +87,25 @@ async fn a_call_is_its_decision_and_its_outcome_in_either_order(world: World) {
     assert_eq!((two.at, two.decision_seq, two.outcome_seq), (1002, Some(2), Some(3)));
     // What came out of order is indexed, and read once more after a restart.
     assert_eq!(world.store.indexed().await.unwrap(), [(tenant(), 2)]);
+}
+
+async fn one_batch_gives_the_same_rows_as_one_record_at_a_time(world: World) {
+    let records: Vec<Record> = (0..20)
+        .map(|seq| {
+            let call = format!("call_{}", seq / 2);
+            if seq % 2 == 0 { decision(seq, &call) } else { outcome(seq, &call) }
+        })
+        .collect();
+    let mut rows = Vec::new();
+    for size in [1, 2, 3, 20] {
+        world.store.clear_index().await.unwrap();
+        for batch in records.chunks(size) {
+            assert_eq!(world.store.index(batch).await.unwrap(), []);
+        }
+        rows.push(world.store.calls(&CallFilter::of(tenant())).await.unwrap());
+    }
+    assert_eq!(rows[0].calls.len(), 10);
+    assert!(rows.iter().all(|page| *page == rows[0]));
 }
 
 async fn indexing_again_changes_nothing(world: World) {

@@ -291,6 +291,34 @@ async fn what_is_old_is_pruned_and_what_is_open_stays() {
 }
 
 #[tokio::test]
+async fn no_question_of_the_index_reads_the_whole_table() {
+    let world = World::sqlite().await;
+    let mut connection = connect(&world.folder.file()).await;
+    for sql in [
+        "SELECT * FROM calls WHERE tenant = 'a' AND (at, call) < (5, 'x') ORDER BY at DESC, call DESC",
+        "SELECT c.tenant, c.call FROM index_positions t CROSS JOIN calls c \
+         ON c.tenant = t.tenant AND c.at < 5 LIMIT 9",
+        "SELECT 1 FROM approvals WHERE join_key = 'x' AND state IN ('pending', 'approved', 'executing')",
+        "SELECT 1 FROM approvals WHERE (state = 'pending' AND expires_at <= 5) \
+         OR (state = 'approved' AND execute_by <= 5)",
+        "SELECT count(*) FROM approval_records WHERE approval = 'x' AND kind = 'approval.executed'",
+        "SELECT count(*) FROM approvals WHERE state = 'pending' AND tenant = 'a' \
+         AND subject_issuer = 'b' AND subject_id = 'c'",
+    ] {
+        let plan = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+        for row in plan {
+            let step: String = row.get("detail");
+            let whole = step.starts_with("SCAN ") && !step.contains("COVERING INDEX");
+            assert!(!whole || step == "SCAN t", "{sql}: {step}");
+            assert!(!step.contains("TEMP B-TREE"), "{sql}: {step}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn urls_name_files() {
     for (url, wanted) in [
         ("sqlite://forge.db", Some("forge.db")),

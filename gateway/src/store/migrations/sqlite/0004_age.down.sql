@@ -1,0 +1,1 @@
+CREATE INDEX calls_age ON calls (at);
