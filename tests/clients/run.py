@@ -121,7 +121,8 @@ def script(tally, label, words, name, call):
     tool, arguments, word = call
     code, text = command(words + [tool, json.dumps(arguments)], label.replace(" ", "-"))
     try:
-        answer = json.loads(text.strip().splitlines()[-1])
+        lines = [line for line in text.splitlines() if line.startswith('{"tools"')]
+        answer = json.loads(lines[-1])
     except (ValueError, IndexError):
         answer = {"tools": [], "text": ""}
     tally.check(code == 0 and tool in answer["tools"], f"{label} lists {name}", text)

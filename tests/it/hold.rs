@@ -167,9 +167,12 @@ async fn the_command_line_approves_too() {
     let approval = scene.gateway.one_pending(&scene.bob).await.unwrap();
     let id = approval["id"].as_str().unwrap();
     let digest = approval["digest"].as_str().unwrap();
-    let listed = scene.gateway.command(&["approvals", "list", "--json"]).await.unwrap();
+    let file = scene.gateway.folder.write("bob.token", &scene.bob).unwrap();
+    let file = file.to_string_lossy().into_owned();
+    let words = ["approvals", "list", "--json", "--token-file", &file];
+    let listed = scene.gateway.command(&words).await.unwrap();
     assert!(listed.stdout.contains(id), "{} {}", listed.stdout, listed.stderr);
-    let words = ["approvals", "approve", id, "--expect", digest, "--as", "bob"];
+    let words = ["approvals", "approve", id, "--expect", digest, "--token-file", &file];
     let output = scene.gateway.command(&words).await.unwrap();
     assert_eq!(output.code, 0, "{} {}", output.stdout, output.stderr);
     assert_eq!(call.await.unwrap().text(), "line 1");

@@ -296,56 +296,47 @@ impl Gateway {
     /// # Errors
     /// If a command fails in another way than by saying no.
     pub async fn verdict(&self) -> anyhow::Result<Value> {
-        let pack = format!("pack-{}.tar", uuid::Uuid::now_v7());
-        let output = self.command(&["evidence", "export", "--out", &pack]).await?;
-        ensure!(output.code == 0, "evidence export: {} {}", output.stdout, output.stderr);
-        let mut words = vec!["evidence", "verify", &pack, "--json"];
-        let keys = self.keys()?;
-        for key in &keys {
-            words.extend(["--key", key]);
-        }
+        let pack = self.export(&[]).await?;
+        let keys: Vec<String> = ["checkpoint", "pack"]
+            .map(|name| self.folder.join(format!("keys/{name}.pub.pem")).display().to_string())
+            .to_vec();
+        let words = ["evidence", "verify", &pack, "--json", "--key", &keys[0], "--key", &keys[1]];
         let output = run(&self.program, &words, self.folder.path()).await?;
         ensure!(matches!(output.code, 0 | 3), "evidence verify: {}", output.stderr);
         output.json()
     }
 
-    /// The public keys that an auditor would have been given.
-    fn keys(&self) -> anyhow::Result<Vec<String>> {
-        let mut found = Vec::new();
-        for folder in ["evidence", "keys", "evidence/keys"] {
-            let Ok(entries) = std::fs::read_dir(self.folder.join(folder)) else { continue };
-            for entry in entries.flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if name.ends_with(".pub") {
-                    found.push(entry.path().to_string_lossy().into_owned());
-                }
-            }
-        }
-        found.sort();
-        Ok(found)
+    async fn export(&self, more: &[&str]) -> anyhow::Result<String> {
+        let pack = format!("pack-{}.tar", uuid::Uuid::now_v7());
+        let words = [&["evidence", "export", "--out", &pack], more].concat();
+        let output = self.command(&words).await?;
+        ensure!(output.code == 0, "evidence export: {} {}", output.stdout, output.stderr);
+        Ok(pack)
     }
 
-    /// All records of the local tenant's log, as JSON.
+    /// All records of the only log, as JSON, out of a pack: what an auditor would read.
     ///
     /// # Errors
-    /// If the command fails.
+    /// If the export fails.
     pub async fn records(&self) -> anyhow::Result<Vec<Value>> {
-        self.query(&[]).await
+        self.read_records(&[]).await
     }
 
     /// All records of one tenant's log, as JSON.
     ///
     /// # Errors
-    /// If the command fails.
+    /// If the export fails.
     pub async fn records_of(&self, tenant: &str) -> anyhow::Result<Vec<Value>> {
-        self.query(&["--tenant", tenant]).await
+        self.read_records(&["--tenant", tenant]).await
     }
 
-    async fn query(&self, more: &[&str]) -> anyhow::Result<Vec<Value>> {
-        let words = [&["evidence", "query", "--json"], more].concat();
-        let output = self.command(&words).await?;
-        ensure!(output.code == 0, "evidence query: {}", output.stderr);
-        let lines = output.stdout.lines().filter(|line| line.starts_with('{'));
+    async fn read_records(&self, more: &[&str]) -> anyhow::Result<Vec<Value>> {
+        let pack = self.export(more).await?;
+        let words = ["-xOf", &pack, "--wildcards", "*/data/records/*.jsonl"];
+        let output = run(Path::new("tar"), &words, self.folder.path()).await?;
+        ensure!(output.code == 0, "tar: {}", output.stderr);
+        std::fs::remove_file(self.folder.join(&pack))?;
+        let lines = output.stdout.lines();
         lines.map(|line| serde_json::from_str(line).context("a record is not JSON")).collect()
     }
 }
