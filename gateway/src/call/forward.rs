@@ -136,7 +136,6 @@ fn outgoing(call: &Call, forward: &Message) -> Outgoing {
         Kind::Notification => MessageKind::Notification,
         Kind::Response => MessageKind::Response,
     };
-    let endless = admission.verb == Verb::Get || call.method() == "subscriptions/listen";
     Outgoing {
         verb: match admission.verb {
             Verb::Post => upstream::Verb::Post,
@@ -161,7 +160,8 @@ fn outgoing(call: &Call, forward: &Message) -> Outgoing {
             .map(|session| session.upstream.clone())
             .filter(|id| !id.is_empty()),
         principal: principal_key(&admission.principal),
-        deadline: if endless { ENDLESS } else { Duration::from_millis(limits.call_ms) },
+        // Of a stream without an end the deadline covers the opening.
+        deadline: Duration::from_millis(limits.call_ms),
         cancel: admission.cancel.clone(),
     }
 }
@@ -291,6 +291,3 @@ fn stopped(call: &Call, fault: &UpstreamError) -> Stop {
     info!(call.id = %call.admission().id, error = %fault, sent = fault.sent(), "the tool server failed");
     if fault.sent() { Stop::unknown(fault.code()) } else { Stop::failed(fault.code()) }
 }
-
-/// A stream of notifications has no deadline of its own; it ends with client, server or drain.
-const ENDLESS: Duration = Duration::from_secs(365 * 24 * 3600);

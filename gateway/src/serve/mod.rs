@@ -137,11 +137,7 @@ pub async fn start_without_mcp(config: Config, options: Options) -> anyhow::Resu
     Box::pin(start_with(config, options, false)).await
 }
 
-async fn start_with(
-    config: Config,
-    options: Options,
-    with_mcp: bool,
-) -> anyhow::Result<Running> {
+async fn start_with(config: Config, options: Options, with_mcp: bool) -> anyhow::Result<Running> {
     install_crypto();
     let bundle = load_bundle(&config, &options).await?;
     let mcp = match with_mcp {
