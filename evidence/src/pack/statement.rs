@@ -49,7 +49,7 @@ pub struct SubjectDigest {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Bundle {
     media_type: String,
     dsse_envelope: Envelope,
@@ -57,7 +57,7 @@ struct Bundle {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Envelope {
     payload: String,
     payload_type: String,
@@ -65,6 +65,7 @@ struct Envelope {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Signature {
     sig: String,
     /// Empty: sigstore-go compares anything else with its own spelling of the key's digest.
@@ -73,12 +74,13 @@ struct Signature {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Material {
     public_key: Hint,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Hint {
     hint: String,
 }
@@ -152,14 +154,20 @@ pub fn open<'k>(
     else {
         return Err(StatementError::Form);
     };
-    let signature = BASE64.decode(&signature.sig).map_err(|_not_base64| StatementError::Form)?;
+    let Signature { sig, keyid } = signature;
+    let signature = BASE64.decode(sig).map_err(|_not_base64| StatementError::Form)?;
     let hint = bundle.verification_material.public_key.hint;
+    if !keyid.is_empty() {
+        return Err(StatementError::Form);
+    }
     let signed = pae(PAYLOAD_TYPE, &payload);
     let mut named = false;
     let mut good = false;
     for key in keys {
-        named |= BASE64.encode(key.fingerprint().as_bytes()) == hint;
-        good |= key.verifies(&signed, &signature);
+        if BASE64.encode(key.fingerprint().as_bytes()) == hint {
+            named = true;
+            good |= key.verifies(&signed, &signature);
+        }
     }
     match (good, named) {
         (true, _) => {}
