@@ -303,8 +303,11 @@ impl<'k> Replay<'k> {
         if first_of(name) != Some(want) {
             return Err(alarm(0, Fault::Gap { want }));
         }
-        let Some(mut rest) = bytes.strip_prefix(header(&self.origin, want).as_slice()) else {
-            return if newest && self.only_torn(bytes) {
+        let head = header(&self.origin, want);
+        let Some(mut rest) = bytes.strip_prefix(head.as_slice()) else {
+            // A header that was not written: missing bytes or zeros, never other ones.
+            let unwritten = bytes.iter().zip(&head).all(|(seen, want)| *seen == 0 || seen == want);
+            return if newest && unwritten && self.only_torn(bytes) {
                 Ok(Kept { keep: 0, cut: bytes.len() })
             } else {
                 Err(alarm(0, Fault::Header(want)))

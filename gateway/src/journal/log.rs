@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use forge_evidence::merkle::{Frontier, leaf_hash};
+use forge_evidence::merkle::{Frontier, empty_root, leaf_hash};
 use forge_evidence::note::{Checkpoint, Signer, TrustedKey};
 use forge_evidence::segment::{self, Anchor, FrameKind, Leaf, Replay, first_of, write_frame};
 use forge_schemas::digest::Digest;
@@ -101,21 +101,27 @@ impl Log {
         let anchor = read(ANCHOR)?.as_deref().and_then(Anchor::parse);
         let mut replay = Replay::new(&log.origin, &around.keys, anchor);
         let mut cut = Cut::default();
+        let mut torn = None;
         for (index, name) in names.iter().enumerate() {
             let newest = index.saturating_add(1) == names.len();
             let bytes = read(name)?.unwrap_or_default();
             let first = replay.frontier().size();
             let kept =
                 replay.segment(name, &bytes, newest, &mut |leaf| visit(&leaf)).map_err(alarm)?;
-            cut = Cut { bytes: kept.cut };
-            if kept.cut > 0 {
-                log.cut(&log.dir.join(name), kept.keep).map_err(broken)?;
+            if kept.cut > 0 || kept.keep == 0 {
+                cut = Cut { bytes: kept.cut };
+                torn = Some((log.dir.join(name), kept.keep));
             }
             if kept.keep > 0 {
                 log.newest = Some((first, u64::try_from(kept.keep).unwrap_or(u64::MAX)));
             }
         }
         replay.finish(names.last().map_or(ANCHOR, String::as_str)).map_err(alarm)?;
+        // Only now is it sure that nothing but a crash did this.
+        if let Some((path, keep)) = torn {
+            log.cut(&path, keep).map_err(broken)?;
+        }
+        log.settle().map_err(broken)?;
         log.frontier = replay.frontier().clone();
         log.committed = log.frontier.size();
         Ok((log, cut))
@@ -194,7 +200,13 @@ impl Log {
             let disk = &self.around.disk;
             if self.committed == 0 {
                 disk.make_dir(&self.dir).map_err(Failure::disk("create", &self.dir))?;
+                // Durable before the first commit, so that from then on there always is one.
+                self.write_anchor(Anchor { size: 0, root: empty_root() })?;
+                let path = self.dir.join(ANCHOR);
+                let file = self.anchor.as_mut().ok_or(Failure::Thread)?;
+                file.sync().map_err(Failure::disk("sync", &path))?;
             }
+            let disk = &self.around.disk;
             self.open = Some(disk.open(&path).map_err(Failure::disk("open", &path))?);
         }
         Ok((path, offset))
@@ -210,6 +222,17 @@ impl Log {
         }
         let file = self.anchor.as_mut().ok_or(Failure::Thread)?;
         file.write_at(0, &anchor.to_bytes()).map_err(Failure::disk("write", &path))
+    }
+
+    /// What was read may be in the cache only: the process that wrote it may have died before it
+    /// synced. From here on it counts as durable, so it is made so.
+    fn settle(&self) -> Result<(), Failure> {
+        let Some((first, _)) = self.newest else { return Ok(()) };
+        let disk = &self.around.disk;
+        let path = self.dir.join(segment::file_name(first));
+        let mut file = disk.open(&path).map_err(Failure::disk("open", &path))?;
+        file.sync().map_err(Failure::disk("sync", &path))?;
+        disk.sync_dir(&self.dir).map_err(Failure::disk("sync", &self.dir))
     }
 
     /// Takes away what was never acknowledged, before anything is written behind it.

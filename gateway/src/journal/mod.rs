@@ -19,6 +19,8 @@ mod recover;
 mod writer;
 
 #[cfg(test)]
+mod sim;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
