@@ -17,6 +17,7 @@ use crate::verify::{Files, verify};
 const RECORDS: &str = "data/records/000000.jsonl";
 
 type Change = fn(&mut Files);
+type Rewrite = fn(&mut Vec<Record>);
 
 /// Name, what is done, the code that has to be among the problems.
 const OUTSIDE: &[(&str, Change, ProblemCode)] = &[
@@ -76,7 +77,7 @@ const INSIDE: &[(&str, Change, ProblemCode)] = &[
             lines(f, |l| {
                 let r = l.remove(11);
                 l.push(r);
-            })
+            });
         },
         RecordReordered,
     ),
@@ -144,7 +145,7 @@ const INSIDE: &[(&str, Change, ProblemCode)] = &[
 ];
 
 /// A log that the gateway would not write: the change to the script, the one code.
-const LOGGED: &[(&str, fn(&mut Vec<Record>), ProblemCode)] = &[
+const LOGGED: &[(&str, Rewrite, ProblemCode)] = &[
     (
         "an approval used twice",
         |r| r.insert(10, approval("approval.executed", "call_4", None)),
@@ -194,7 +195,7 @@ const LOGGED: &[(&str, fn(&mut Vec<Record>), ProblemCode)] = &[
         |r| {
             r.remove(3);
             drop(r.remove(2));
-            r[11] = event("session.close", Some("ses_1"), &json!({"count": 4}))
+            r[11] = event("session.close", Some("ses_1"), &json!({"count": 4}));
         },
         CompletenessGap,
     ),
@@ -460,7 +461,7 @@ fn double_manifest_line(files: &mut Files) {
 }
 
 fn cut_last_line(files: &mut Files) {
-    text(files, RECORDS, |text| text[..text.len() - 20].to_owned());
+    text(files, RECORDS, |text| text.get(..text.len() - 20).unwrap().to_owned());
 }
 
 fn forge_root(files: &mut Files) {
