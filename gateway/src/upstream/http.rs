@@ -22,7 +22,7 @@ use super::gate::Gate;
 use super::health::{Counters, Meter};
 use super::message::{Era, MessageKind, Outgoing, Verb, cancelled};
 use super::settings::{HttpSettings, Limits};
-use super::span::{Message, Shape, same_id};
+use super::span::{Message, Shape, is_fault, same_id};
 use super::sse::Parser;
 
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl HttpServer {
                 let message = self.read(response).await?;
                 if let (Some(id), true) = (request, success) {
                     check_answer(&message, id)?;
-                } else if Message::parse(&message).is_err() {
+                } else if Message::parse(&message).is_err() && !is_fault(&message) {
                     // An error page that calls itself JSON: the status says enough.
                     self.counters.garbage.up();
                     return Ok(Body::Empty);

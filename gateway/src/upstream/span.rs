@@ -177,6 +177,18 @@ fn object<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> Result
     }
 }
 
+/// Whether this is a JSON-RPC error, even one without an id, as the body of a 4xx may be
+/// (MCP 2025-11-25 `basic/transports`, sending messages to the server).
+pub(super) fn is_fault(bytes: &[u8]) -> bool {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let object = text.trim_start().starts_with('{');
+    object
+        && serde_json::from_str(text).is_ok_and(|envelope: Envelope<'_>| {
+            let Envelope { jsonrpc, method, result, error, .. } = envelope;
+            jsonrpc == "2.0" && method.is_none() && result.is_none() && error.is_some()
+        })
+}
+
 /// Replaces spans, which do not overlap, and copies the rest.
 pub(super) fn splice(source: &[u8], mut edits: Vec<(Range<usize>, Bytes)>) -> Bytes {
     edits.sort_by_key(|(span, _)| span.start);

@@ -309,10 +309,12 @@ async fn faulty_replies_are_refused_with_their_code() {
 
 #[tokio::test]
 async fn status_and_error_body_pass_for_the_client_to_read() {
+    let anonymous = r#"{"jsonrpc":"2.0","error":{"code":-32000,"message":"no session"}}"#;
     let fault =
         r#"{"jsonrpc":"2.0","id":"server-error","error":{"code":-32600,"message":"no session"}}"#;
     let wire = Wire::new(vec![
         reply("400 Bad Request", "application/json", fault),
+        reply("400 Bad Request", "application/json", anonymous),
         reply("404 Not Found", "text/plain", "gone"),
         reply("405 Method Not Allowed", "application/json", "{\"detail\":\"x\"}"),
     ])
@@ -320,6 +322,10 @@ async fn status_and_error_body_pass_for_the_client_to_read() {
     let bench = wire.bench(Limits::default());
     let first = bench.send(ask(&json!(1), "server/discover", &json!({}))).await.unwrap();
     assert!(matches!((first.status, first.body), (400, Body::Json(body)) if body == fault));
+    let nameless = bench.send(ask(&json!(1), "server/discover", &json!({}))).await.unwrap();
+    assert!(
+        matches!((nameless.status, nameless.body), (400, Body::Json(body)) if body == anonymous)
+    );
     let second = bench.send(tool(&json!(1), "echo", &json!({}))).await.unwrap();
     assert!(matches!((second.status, second.body), (404, Body::Empty)));
     let get = Outgoing { verb: Verb::Get, kind: MessageKind::None, ..legacy(note("", &json!({}))) };
