@@ -199,7 +199,7 @@ impl World {
         records
             .filter_map(|record| match record {
                 Record::Event(event) => Some(*event),
-                _ => None,
+                Record::Decision(_) | Record::Outcome(_) | Record::Approval(_) => None,
             })
             .collect()
     }
