@@ -14,6 +14,7 @@ mod auth;
 mod bad_client;
 mod bad_upstream;
 mod crash;
+mod demo;
 mod harness;
 mod hold;
 mod house;

@@ -181,7 +181,7 @@ impl Bridge {
         match (error, asked) {
             // Refused before the body was read: the answer does not know the id.
             (Some(error), Some(asked)) => {
-                put(out, message(asked.id.as_deref(), "error", error)).await
+                put(out, message(asked.id.as_deref(), "error", error)).await;
             }
             (Some(_) | None, _) => put(out, body).await,
         }
