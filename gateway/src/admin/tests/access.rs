@@ -27,9 +27,8 @@ const fn row(endpoint: Endpoint) -> [u16; 6] {
         Endpoint::Approve | Endpoint::Deny => [401, 403, 200, 403, 403, 404],
         Endpoint::ListCalls => [401, 200, 403, 200, 200, 200],
         Endpoint::ReadCall => [401, 200, 403, 200, 200, 404],
-        Endpoint::ListServers | Endpoint::ListTools | Endpoint::ReadHealth => {
-            [401, 200, 403, 200, 200, 200]
-        }
+        Endpoint::ListServers | Endpoint::ListTools => [401, 200, 403, 200, 200, 200],
+        Endpoint::ReadHealth => [401, 200, 200, 200, 200, 200],
         Endpoint::ReadEvidence => [401, 403, 403, 200, 200, 200],
         Endpoint::ReadPolicies => [401, 403, 403, 200, 200, 200],
         Endpoint::ReadOpenapi => [401, 200, 200, 200, 200, 200],
