@@ -10,6 +10,8 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, Surroundings};
+use crate::control::bundle_check::BundleCheckError;
+use crate::control::bundle_load::BundleLoadError;
 
 mod api;
 pub mod approvals;
@@ -100,7 +102,9 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
-            let configuration = fault.downcast_ref::<ConfigError>().is_some();
+            let configuration = fault.is::<ConfigError>()
+                || fault.is::<BundleLoadError>()
+                || matches!(fault.downcast_ref(), Some(BundleCheckError::Faults(_)));
             // Nobody is left to tell if stderr is closed.
             drop(writeln!(stderr(), "forge-gateway: {fault:#}"));
             ExitCode::from(if configuration { 2 } else { 1 })
