@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Config, ConfigError, Surroundings};
 use crate::control::bundle_check::BundleCheckError;
+use crate::control::bundle_load::BundleLoadError;
 
 mod api;
 pub mod approvals;
@@ -101,21 +102,14 @@ pub fn run(cli: Cli) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(fault) => {
+            let configuration = fault.is::<ConfigError>()
+                || fault.is::<BundleLoadError>()
+                || matches!(fault.downcast_ref(), Some(BundleCheckError::Faults(_)));
             // Nobody is left to tell if stderr is closed.
             drop(writeln!(stderr(), "forge-gateway: {fault:#}"));
-            ExitCode::from(if is_configuration(&fault) { 2 } else { 1 })
+            ExitCode::from(if configuration { 2 } else { 1 })
         }
     }
-}
-
-/// Faults of what the gateway was given, as opposed to what happened when it ran.
-fn is_configuration(fault: &anyhow::Error) -> bool {
-    fault.chain().any(|cause| {
-        cause.is::<ConfigError>()
-            || cause.is::<BundleCheckError>()
-            || cause.is::<forge_policies::BundleError>()
-            || cause.is::<forge_policies::LoadError>()
-    })
 }
 
 fn block_on(work: impl Future<Output = anyhow::Result<u8>>) -> anyhow::Result<u8> {
