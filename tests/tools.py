@@ -110,6 +110,51 @@ class Process:
         self.stop()
 
 
+class Listener:
+    """A program that listens on a port the system chose and does not say which."""
+
+    def __init__(self, command, log, env, ready_s=30):
+        log = pathlib.Path(log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            self.child = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=output,
+                stderr=output, env={**os.environ, **env}, start_new_session=True)
+        deadline = time.monotonic() + ready_s
+        self.port = None
+        while self.port is None and time.monotonic() < deadline and self.child.poll() is None:
+            self.port = listening_port(self.child.pid)
+            select.select([], [], [], 0.05)
+        if self.port is None:
+            self.stop()
+            raise RuntimeError(f"{command[0]} does not listen; see {log}")
+
+    def stop(self):
+        try:
+            os.killpg(self.child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.child.wait()
+
+
+def listening_port(pid):
+    """The port of a process's first listening TCP socket, from /proc; None if it has none yet."""
+    inodes = set()
+    try:
+        for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            link = os.readlink(entry)
+            if link.startswith("socket:["):
+                inodes.add(link[8:-1])
+        for table in ("tcp", "tcp6"):
+            for line in pathlib.Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and fields[9] in inodes:
+                    return int(fields[1].rsplit(":", 1)[1], 16)
+    except FileNotFoundError:
+        return None
+    return None
+
+
 def binary(name):
     """A program that cargo built; tests/run builds them before anything starts them."""
     folder = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "debug"

@@ -42,6 +42,9 @@ url = "{fixture}"
 [servers.everything]
 command = ["{node}", "{everything}", "stdio"]
 
+[servers.everything_http]
+url = "http://127.0.0.1:{port}/mcp"
+
 [servers.files]
 command = ["{node}", "{filesystem}", "{files}"]
 
@@ -60,6 +63,7 @@ command = ["{venv}/mcp-server-time", "--local-timezone", "UTC"]
 CALLS = {
     "fixture": ("greet", {"name": "Forge"}, "Hello, Forge!"),
     "everything": ("echo", {"message": "through the gateway"}, "through the gateway"),
+    "everything_http": ("echo", {"message": "over HTTP"}, "over HTTP"),
     "files": ("list_directory", {"path": "{files}"}, "note.txt"),
     "memory": ("read_graph", {}, "entities"),
     "git": ("git_log", {"repo_path": "{repository}", "max_count": 1}, "first"),
@@ -177,8 +181,12 @@ def main():
             if base is None:
                 fixture = tools.Process([tools.binary("fixture")], OUT / "fixture.log")
                 started.append(fixture)
+                everything = tools.Listener(
+                    [tools.NODE, tools.EVERYTHING, "streamableHttp"], OUT / "everything.log",
+                    {"PORT": "0"})
+                started.append(everything)
                 config = CONFIG.format(
-                    fixture=fixture.ready["url"], node=tools.NODE, everything=tools.EVERYTHING,
+                    fixture=fixture.ready["url"], port=everything.port, node=tools.NODE, everything=tools.EVERYTHING,
                     filesystem=tools.FILESYSTEM, memory=tools.MEMORY, venv=tools.VENV, **places)
                 gateway = tools.Gateway(config, OUT / "gateway.log")
                 started.append(gateway)

@@ -297,7 +297,7 @@ impl Gateway {
     /// If a command fails in another way than by saying no.
     pub async fn verdict(&self) -> anyhow::Result<Value> {
         let pack = self.export(&[]).await?;
-        let keys: Vec<String> = ["checkpoint", "pack"]
+        let keys: Vec<String> = ["evidence", "pack"]
             .map(|name| self.folder.join(format!("keys/{name}.pub.pem")).display().to_string())
             .to_vec();
         let words = ["evidence", "verify", &pack, "--json", "--key", &keys[0], "--key", &keys[1]];

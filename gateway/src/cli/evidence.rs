@@ -95,22 +95,21 @@ pub fn run(args: EvidenceArgs, stdout: &mut impl Write) -> anyhow::Result<u8> {
     }
 }
 
-/// Where evidence and keys lie: as the arguments say, else by the configuration.
+/// Where evidence and the checkpoint key lie: as the arguments say, else by the configuration.
 fn places(args: &ExportArgs) -> anyhow::Result<(PathBuf, PathBuf)> {
     if let (Some(evidence), Some(keys)) = (&args.evidence, &args.keys) {
-        return Ok((evidence.clone(), keys.clone()));
+        return Ok((evidence.clone(), keys.join("evidence.pem")));
     }
     let evidence = load_config(&args.config)?.evidence;
-    let keys = evidence.signing_key.parent().context("evidence.signing_key has no folder")?;
-    Ok((evidence.path.clone(), keys.to_owned()))
+    Ok((evidence.path, evidence.signing_key))
 }
 
 fn run_export(args: &ExportArgs, stdout: &mut impl Write) -> anyhow::Result<u8> {
-    let (evidence, key_folder) = places(args)?;
-    if !key_folder.is_dir() {
-        bail!("there are no keys in {}", key_folder.display());
+    let (evidence, signing_key) = places(args)?;
+    if !signing_key.is_file() {
+        bail!("there is no key {}", signing_key.display());
     }
-    let keys = LocalKeys::load_or_create(&key_folder)?;
+    let keys = LocalKeys::load_or_create(&signing_key)?;
     let tenant = pick_tenant(args.tenant.as_deref(), &evidence)?;
     let (signer, log_key) = (keys.pack(), keys.checkpoint().public());
     let export = Export {

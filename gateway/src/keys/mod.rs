@@ -1,6 +1,6 @@
 //! The only place that holds private keys: load or create them, sign, derive, seal.
 //!
-//! In one directory: `checkpoint.pem` (Ed25519, signs checkpoints), `pack.pem` (P-256, signs packs),
+//! In one directory: the configured file (Ed25519, signs checkpoints), `pack.pem` (P-256, signs packs),
 //! both PKCS#8 (RFC 5958) in PEM, and `master.secret`, 32 random bytes in hexadecimal digits, from
 //! which every symmetric key is derived (HKDF-SHA256, RFC 5869). Each file has mode 0600; a file
 //! that others can read is refused. Beside each private key lies its public half (`*.pub.pem`).
@@ -74,16 +74,19 @@ pub struct LocalKeys {
 }
 
 impl LocalKeys {
-    /// Loads the keys in `dir`; makes those that are not there, and the directory.
+    /// Loads the checkpoint key from the file `signing_key` (`evidence.signing_key` in the
+    /// configuration) and the others from their files beside it; makes those that are not there,
+    /// and the directory.
     ///
     /// # Errors
     /// If a file cannot be read or written, has a mode other than 0600 (0400 will do), or does not
     /// hold its key. A file that is there is never replaced.
-    pub fn load_or_create(dir: &Path) -> Result<Self, KeyFault> {
+    pub fn load_or_create(signing_key: &Path) -> Result<Self, KeyFault> {
+        let dir = signing_key.parent().unwrap_or(Path::new("."));
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
         builder.create(dir).map_err(io_fault("create", dir))?;
-        let checkpoint = LocalSigner::load_or_create(&dir.join(CHECKPOINT), Kind::Ed25519)?;
+        let checkpoint = LocalSigner::load_or_create(signing_key, Kind::Ed25519)?;
         let pack = LocalSigner::load_or_create(&dir.join(PACK), Kind::P256)?;
         let master = MasterSecret::load_or_create(&dir.join(MASTER))?;
         Ok(Self { checkpoint: Arc::new(checkpoint), pack: Arc::new(pack), master })
@@ -411,7 +414,6 @@ fn io_fault(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> KeyF
     move |source| KeyFault::Io { action, path, source }
 }
 
-const CHECKPOINT: &str = "checkpoint.pem";
 const PACK: &str = "pack.pem";
 const MASTER: &str = "master.secret";
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";

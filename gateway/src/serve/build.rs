@@ -85,8 +85,7 @@ pub(super) async fn gateway(
 }
 
 fn keys(config: &Config) -> anyhow::Result<LocalKeys> {
-    let dir = config.evidence.signing_key.parent().context("evidence.signing_key has no folder")?;
-    LocalKeys::load_or_create(dir).context("the keys cannot be used")
+    LocalKeys::load_or_create(&config.evidence.signing_key).context("the keys cannot be used")
 }
 
 async fn open_journal(config: &Config, keys: &LocalKeys) -> anyhow::Result<Journal> {

@@ -56,8 +56,7 @@ pub(super) async fn export_and_verify(running: &Running, folder: &Folder) -> any
 }
 
 fn export(settings: &Evidence, tenant: &Tenant, pack: &Path, key: &Path) -> anyhow::Result<()> {
-    let folder = settings.signing_key.parent().context("evidence.signing_key has no folder")?;
-    let keys = LocalKeys::load_or_create(folder)?;
+    let keys = LocalKeys::load_or_create(&settings.signing_key)?;
     let (signer, log) = (keys.pack(), keys.checkpoint().public());
     let public = format!("{}{}", log.pem(), signer.public().pem());
     std::fs::write(key, public).with_context(|| format!("cannot write {}", key.display()))?;
