@@ -298,7 +298,8 @@ async fn packs_of_a_running_journal_verify() {
         journal.append(vec![decision("acme", &call, slot, Effect::Allow)]).await.unwrap();
         journal.append(vec![outcome("acme", &call, slot, Outcome::Answered)]).await.unwrap();
     }
-    let local = crate::keys::LocalKeys::load_or_create(&dir.path().join("keys/evidence.pem")).unwrap();
+    let local =
+        crate::keys::LocalKeys::load_or_create(&dir.path().join("keys/evidence.pem")).unwrap();
     let (signer, name) = (local.pack(), tenant("acme"));
     let key = |key| TrustedKey { name: None, key };
     let auditor = Auditor {

@@ -59,13 +59,19 @@ pub(crate) struct Writer {
     pub(crate) lock: Option<File>,
 }
 
+/// The commit before this one.
+struct LastCommit {
+    at: Instant,
+    requests: usize,
+}
+
 impl Writer {
     /// Works until it is closed, nobody can ask any more, or something fails for good.
     pub(crate) fn run(mut self, queue: &Receiver<Request>) {
         let mut last = None;
         while let Ok(first) = queue.recv() {
-            let (batch, close) = self.gather(first, queue, last);
-            last = Some(Instant::now());
+            let (batch, close) = self.gather(first, queue, last.as_ref());
+            last = Some(LastCommit { at: Instant::now(), requests: batch.len() });
             let outcome = self.commit_batch(batch);
             if let Some(done) = close {
                 let stopped = outcome.and_then(|()| self.stop());
@@ -93,13 +99,14 @@ impl Writer {
         }
     }
 
-    /// Takes what is in the queue. A commit follows the one before it no sooner than the interval,
-    /// so that a busy queue is committed in batches; a lone request never waits.
+    /// Takes what is in the queue. Where several requests came together last time, or come now, a
+    /// commit follows the one before it no sooner than the interval, so that a busy queue is
+    /// committed in batches. Who is alone never waits for company.
     fn gather(
         &self,
         first: Request,
         queue: &Receiver<Request>,
-        last: Option<Instant>,
+        last: Option<&LastCommit>,
     ) -> (Vec<Append>, Option<oneshot::Sender<Result<(), JournalError>>>) {
         let mut batch = Vec::new();
         let mut records = 0_usize;
@@ -116,8 +123,9 @@ impl Writer {
             if records >= self.batch_max {
                 return (batch, None);
             }
-            let since = last.map_or(Duration::MAX, |last| last.elapsed());
-            let wait = self.interval.saturating_sub(since);
+            let company = batch.len() > 1 || last.is_some_and(|last| last.requests > 1);
+            let since = last.map_or(Duration::MAX, |last| last.at.elapsed());
+            let wait = if company { self.interval.saturating_sub(since) } else { Duration::ZERO };
             match queue.recv_timeout(wait) {
                 Ok(request) => next = Some(request),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {

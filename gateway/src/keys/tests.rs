@@ -29,7 +29,8 @@ fn a_key_that_others_can_read_is_refused_with_a_sentence() {
         LocalKeys::load_or_create(&dir.path().join(CHECKPOINT)).unwrap();
         let path = dir.path().join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = LocalKeys::load_or_create(&dir.path().join(CHECKPOINT)).unwrap_err().to_string();
+        let error =
+            LocalKeys::load_or_create(&dir.path().join(CHECKPOINT)).unwrap_err().to_string();
         assert!(error.contains("chmod 600") && error.contains(name), "{error}");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
         LocalKeys::load_or_create(&dir.path().join(CHECKPOINT)).unwrap();

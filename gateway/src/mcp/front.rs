@@ -422,7 +422,7 @@ async fn run(gateway: &Arc<Gateway>, admission: Admission) -> Reply {
         finished = &mut task => {
             let _disarmed = guard.map(DropGuard::disarm);
             let sealing = |finished: &Finished| seal_session(gateway, finished, session, &principal, &server);
-            return finished_reply(finished, events, opens, sealing);
+            return finished_reply(finished, events, (verb, opens), sealing);
         }
         Some(event) = events.recv(), if streams && !opens => event,
         () = tokio::time::sleep(quiet), if streams && !opens => call::keep_alive(),
@@ -450,7 +450,7 @@ fn end_with_drain(gateway: &Arc<Gateway>, cancel: CancellationToken) {
 fn finished_reply(
     finished: Result<Finished, tokio::task::JoinError>,
     events: mpsc::Receiver<SseEvent>,
-    opens: bool,
+    (verb, opens): (Verb, bool),
     seal: impl FnOnce(&Finished) -> Option<http::HeaderValue>,
 ) -> Reply {
     let Ok(finished) = finished else {
@@ -463,7 +463,8 @@ fn finished_reply(
     {
         headers.insert(headers::SESSION_ID, value);
     }
-    let status = finished.status;
+    // Clients take 204 for the end of a session; some SDKs complain about 202.
+    let status = if verb == Verb::Delete && finished.status == 202 { 204 } else { finished.status };
     // What the server streamed, the client gets as a stream, with the ids it may resume from.
     let streamed = finished.event.is_some() || !events.is_empty();
     let body = match &finished.body {

@@ -67,6 +67,8 @@ async fn index(gateway: Arc<Gateway>) {
             }
             Err(RecvError::Closed) => return,
         }
+        // A transaction for many records costs little more than one for a single one.
+        tokio::time::sleep(INDEX_PAUSE).await;
         while batch.len() < INDEX_BATCH_MAX
             && let Ok(next) = feed.try_recv()
         {
@@ -146,4 +148,5 @@ async fn look(gateway: Arc<Gateway>, name: ServerName) {
 }
 
 const INDEX_BATCH_MAX: usize = 500;
+const INDEX_PAUSE: Duration = Duration::from_millis(20);
 const PRUNE_ROWS_MAX: u32 = 500;
