@@ -100,12 +100,14 @@ impl ReplyStream {
         if let Some(event) = self.events.recv().await {
             return Some(event);
         }
-        let finished = match self.answer.take()? {
-            Ending::Running(task) => task.await.ok()?,
-            Ending::Ready(finished) => *finished,
-        };
-        let body = finished.body?;
-        Some(SseEvent { data: body, ..finished.event.unwrap_or_default() })
+        // Waiting may be given up and begun again: the handle stays until it has answered.
+        if let Some(Ending::Running(task)) = &mut self.answer {
+            let finished = task.await;
+            self.answer = finished.ok().map(|finished| Ending::Ready(Box::new(finished)));
+        }
+        let Some(Ending::Ready(finished)) = self.answer.take() else { return None };
+        let Finished { body, event, .. } = *finished;
+        Some(SseEvent { data: body?, ..event.unwrap_or_default() })
     }
 }
 
