@@ -234,11 +234,7 @@ async fn drain(
     trail: &mut Trail,
 ) -> Result<Option<(Message, SseEvent)>, Stop> {
     let admission = call.admission();
-    let is_answer = |message: &Message| {
-        admission.verb == Verb::Post
-            && message.kind() == Kind::Response
-            && message.id() == call.message().id()
-    };
+    let mut reads = true;
     loop {
         let next = tokio::select! {
             next = events.next() => next,
@@ -251,14 +247,22 @@ async fn drain(
         };
         if !event.data.is_empty() {
             let message = parsed(call, event.data.clone(), 200)?;
-            if is_answer(&message) {
+            if is_answer(call, &message) {
                 return Ok(Some((message, event)));
+            }
+            // Any other answer would pass without policy, list filter and outcome: also one that
+            // a resumed stream brings back.
+            if message.kind() == Kind::Response {
+                info!(call.id = %admission.id, "an answer to another request was withheld");
+                continue;
             }
         }
         if let Some(examined) = inspect::event(Arc::clone(&admission.snapshot), event, trail).await
         {
             trail.passed();
-            sink.send(examined).await;
+            // A client that keeps its connection and does not read gets nothing more but the answer.
+            reads =
+                reads && tokio::time::timeout(CLIENT_READ_WAIT, sink.send(examined)).await.is_ok();
         } else {
             info!(call.id = %admission.id, "a message before the answer was withheld");
         }
@@ -291,3 +295,17 @@ fn stopped(call: &Call, fault: &UpstreamError) -> Stop {
     info!(call.id = %call.admission().id, error = %fault, sent = fault.sent(), "the tool server failed");
     if fault.sent() { Stop::unknown(fault.code()) } else { Stop::failed(fault.code()) }
 }
+
+/// The answer to the call's own request. Ids are compared by value: `"\u0061"` is `"a"`.
+fn is_answer(call: &Call, message: &Message) -> bool {
+    let value =
+        |id: Option<&Bytes>| -> Option<serde_json::Value> { serde_json::from_slice(id?).ok() };
+    let own = value(call.message().id());
+    call.admission().verb == Verb::Post
+        && message.kind() == Kind::Response
+        && own.is_some()
+        && value(message.id()) == own
+}
+
+/// How long one message may wait for a client to read the ones before it.
+const CLIENT_READ_WAIT: Duration = Duration::from_secs(30);

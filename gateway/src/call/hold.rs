@@ -21,7 +21,7 @@ use crate::approval::model::{Approval, Facts, Finished, NewApproval, Parcel};
 use crate::approval::state::State;
 use crate::auth::Principal;
 use crate::mcp::catalog::Call;
-use crate::mcp::envelope::Message;
+use crate::mcp::envelope::{Kind, Message};
 use crate::mcp::headers::Era;
 use crate::mcp::refusal::{Addressee, message};
 use crate::state::Gateway;
@@ -162,6 +162,9 @@ fn format_target(call: &Call) -> String {
 /// The exact bytes that a person approves: the arguments; of a retried or any other request all of
 /// `params`, so that nothing travels beside what was shown.
 fn approved_bytes(forward: &Message) -> Option<Bytes> {
+    if forward.kind() == Kind::Response {
+        return forward.outcome().cloned();
+    }
     let facts = forward.facts();
     let plain =
         forward.method() == "tools/call" && !facts.input_responses && facts.request_state.is_none();

@@ -98,8 +98,7 @@ fn scan(snapshot: &Snapshot, part: &[u8], root: &str) -> Result<Vec<Finding>, Re
 /// Findings that the configured mode acts on in a request. Contact data that a tool needs to do
 /// its work is reported to policy and evidence, and left to policy.
 fn acts_on(snapshot: &Snapshot, finding: &Finding) -> bool {
-    let opaque =
-        ["/requestState", "/_meta/"].iter().any(|prefix| finding.pointer.starts_with(prefix));
+    let opaque = OPAQUE_REQUEST.contains(&finding.pointer.as_str());
     let listed = snapshot.config.detect.request_report_only.contains(&finding.entity);
     !opaque && !listed && finding.confidence > Confidence::Entropy
 }
@@ -250,11 +249,7 @@ fn redact_incoming(
     part: Part<'_>,
     findings: &[Finding],
 ) -> Result<Option<Vec<u8>>, RefusalCode> {
-    let opaque = |pointer: &str| {
-        pointer.ends_with("/requestState")
-            || pointer.ends_with("/nextCursor")
-            || pointer.contains("/_meta/")
-    };
+    let opaque = |pointer: &str| OPAQUE_RESPONSE.contains(&pointer);
     let acted: Vec<Finding> = findings
         .iter()
         .filter(|finding| finding.confidence > Confidence::Entropy && !opaque(&finding.pointer))
@@ -280,3 +275,12 @@ fn redact_incoming(
 
 /// Up to here work is done in place: about half a millisecond of scanning.
 const INLINE_BYTES_MAX: usize = 65_536;
+/// What only the server or the protocol reads, and what has to come back as it was.
+const OPAQUE_REQUEST: &[&str] = &[
+    "/requestState",
+    "/cursor",
+    "/_meta/progressToken",
+    "/_meta/traceparent",
+    "/_meta/tracestate",
+];
+const OPAQUE_RESPONSE: &[&str] = &["/result/nextCursor", "/result/requestState"];

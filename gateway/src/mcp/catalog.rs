@@ -107,6 +107,9 @@ impl ServerCatalog {
             match tools.get(name) {
                 Some(known) if known.digest == facts.digest => continue,
                 Some(_) => facts.pin = "changed",
+                // A server that makes up names without end fills no memory; the tools beyond stay
+                // without a definition, and policy sees that.
+                None if tools.len() >= TOOLS_MAX => continue,
                 None => {}
             }
             news.push(name.to_owned());
@@ -262,3 +265,5 @@ pub fn method(verb: Verb, message: &Message) -> &str {
         (Verb::Post, Kind::Request | Kind::Notification) => message.method(),
     }
 }
+
+const TOOLS_MAX: usize = 20_000;

@@ -210,6 +210,8 @@ async fn admit(
         .journal
         .slot(&inbound.principal.tenant)
         .map_err(|_unavailable| refuse(RefusalCode::EvidenceUnavailable, ""))?;
+    // A stream without an end of its own ends when the gateway drains.
+    let endless = inbound.verb == Verb::Get || message.method() == "subscriptions/listen";
     Ok(Admission {
         id,
         slot,
@@ -223,7 +225,7 @@ async fn admit(
         round,
         snapshot,
         started,
-        cancel: CancellationToken::new(),
+        cancel: if endless { gateway.draining.child_token() } else { CancellationToken::new() },
         principal: inbound.principal,
     })
 }
@@ -410,15 +412,11 @@ async fn run(gateway: &Arc<Gateway>, admission: Admission) -> Reply {
     let opens = admission.message.method() == "initialize";
     let quiet = Duration::from_millis(admission.snapshot.config.limits.keep_alive_ms);
     let streams = admission.message.kind() == Kind::Request || verb == Verb::Get;
-    let endless = verb == Verb::Get || admission.message.method() == "subscriptions/listen";
     let call = Call::resolve(admission, catalog, facts);
     let (sink, mut events) = Sink::channel(EVENTS_WAITING_MAX);
     let mut task = gateway.calls.spawn(call::run(Arc::clone(gateway), call, sink));
     // A modern client that goes away cancels; a legacy one does not, unless it only listens.
-    let guard = (era == Era::Modern || verb == Verb::Get).then(|| cancel.clone().drop_guard());
-    if endless {
-        end_with_drain(gateway, cancel);
-    }
+    let guard = (era == Era::Modern || verb == Verb::Get).then(|| cancel.drop_guard());
     let first = tokio::select! {
         biased;
         finished = &mut task => {
@@ -436,17 +434,6 @@ async fn run(gateway: &Arc<Gateway>, admission: Admission) -> Reply {
         _cancel: guard,
     };
     Reply { status: 200, headers: HeaderMap::new(), body: ReplyBody::Stream(stream) }
-}
-
-/// A stream without an end of its own ends when the gateway drains.
-fn end_with_drain(gateway: &Arc<Gateway>, cancel: CancellationToken) {
-    let draining = gateway.draining.clone();
-    gateway.calls.spawn(async move {
-        tokio::select! {
-            () = draining.cancelled() => cancel.cancel(),
-            () = cancel.cancelled() => {}
-        }
-    });
 }
 
 fn finished_reply(

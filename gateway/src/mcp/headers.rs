@@ -246,22 +246,13 @@ pub fn mirror(message: &Message, params: &[MirroredParam]) -> HeaderMap {
 }
 
 /// The request headers that travel on to a tool server; everything else stays here
-/// (`Authorization` and `Cookie` above all).
+/// (`Authorization` and `Cookie` above all). Headers that mirror the body are made anew from the
+/// bytes that are sent ([`mirror`]), so that what was redacted there does not leave here.
 #[must_use]
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    const ALLOWED: &[&str] = &[
-        "accept",
-        "content-type",
-        "last-event-id",
-        "mcp-method",
-        "mcp-name",
-        "mcp-protocol-version",
-        "traceparent",
-        "tracestate",
-    ];
-    let allowed = |name: &HeaderName| {
-        ALLOWED.contains(&name.as_str()) || name.as_str().starts_with(PARAM_PREFIX)
-    };
+    const ALLOWED: &[&str] =
+        &["accept", "content-type", "last-event-id", "mcp-protocol-version", "traceparent"];
+    let allowed = |name: &HeaderName| ALLOWED.contains(&name.as_str());
     headers
         .iter()
         .filter(|(name, _)| allowed(name))

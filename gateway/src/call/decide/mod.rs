@@ -90,7 +90,7 @@ pub async fn request(gateway: &Gateway, inspected: Inspected) -> Decided {
         host_deny(&mut decision, code);
         refusal = Some(code);
     } else if refusal.is_none() && !decision.redactions.is_empty() {
-        match redacted(&call, &forward, &findings, &decision) {
+        match redacted(&call, &forward, &decision) {
             Some(changed) => forward = changed,
             None => {
                 host_deny(&mut decision, RefusalCode::DetectBlocked);
@@ -215,15 +215,13 @@ fn shadow(call: &Call) -> bool {
     call.admission().snapshot.config.policy.mode == PolicyMode::Shadow
 }
 
-fn redacted(
-    call: &Call,
-    forward: &Message,
-    findings: &[Finding],
-    decision: &Decision,
-) -> Option<Message> {
+/// Applies policy's redactions to the bytes as they are now: what detectors found before their own
+/// redaction lies elsewhere by then.
+fn redacted(call: &Call, forward: &Message, decision: &Decision) -> Option<Message> {
     let snapshot = &call.admission().snapshot;
     let params = forward.params()?;
-    let changed = snapshot.scanner.apply(params, "", &decision.redactions, findings).ok()?;
+    let findings = snapshot.scanner.scan_json(params, "").ok()?;
+    let changed = snapshot.scanner.apply(params, "", &decision.redactions, &findings).ok()?;
     Message::parse(forward.splice(params, &changed)?, snapshot.config.limits.depth_max).ok()
 }
 
@@ -307,8 +305,9 @@ async fn policy_on_result(
     }
     let changed = message.outcome().and_then(|part| {
         let root = if message.failed() { "/error" } else { "/result" };
-        let changed =
-            admission.snapshot.scanner.apply(part, root, &decision.redactions, findings).ok()?;
+        let scanner = &admission.snapshot.scanner;
+        let findings = scanner.scan_json(part, root).ok()?;
+        let changed = scanner.apply(part, root, &decision.redactions, &findings).ok()?;
         Message::parse(message.splice(part, &changed)?, admission.snapshot.config.limits.depth_max)
             .ok()
     });
